@@ -34,6 +34,9 @@ FINGERPRINT_DOMAIN: Final = b"pd/fingerprint/1"
 CONFIRMATION_DOMAIN: Final = b"pd/confirm/1"
 TAG_KEY_DOMAIN: Final = b"pd/tag-key/1"
 TAG_DOMAIN: Final = b"pd/tag/1"
+HELLO_TAG_DOMAIN: Final = b"pd/hello-tag/1"
+DECOY_DOMAIN: Final = b"pd/decoy/1"
+CODE_PSK_DOMAIN: Final = b"pd/code-psk/1"
 
 CLIENT_BITS: Final = 53
 "Yjs keeps client numbers in a JavaScript number"
@@ -117,3 +120,28 @@ def tag_key(dh_secret: bytes) -> bytes:
 def pair_tag(key: bytes, hour: int, from_: DeviceId) -> bytes:
     """The 8-byte tag that `from_` shows its pair partner in an hour (hours since 1970, UTC)."""
     return hash_bytes(TAG_DOMAIN, hour.to_bytes(8, "big"), from_, size=TAG_BYTES, key=key)
+
+
+def hello_tag(key: bytes, nonces: bytes, from_: DeviceId) -> bytes:
+    """The 8-byte tag by which a pair partner knows who answers a dial.
+
+    `key` is the pair's `tag_key`, `nonces` those of both hellos (dialler's first).
+    """
+    return hash_bytes(HELLO_TAG_DOMAIN, nonces, from_, size=TAG_BYTES, key=key)
+
+
+def decoy_key(static_private: bytes) -> bytes:
+    """The 32-byte key from which a device makes its decoy tags."""
+    return hash_bytes(DECOY_DOMAIN, key=static_private)
+
+
+def decoy_tag(key: bytes, hour: int, place: int) -> bytes:
+    """An 8-byte tag that matches nobody; the same for a whole hour."""
+    return hash_bytes(
+        DECOY_DOMAIN, hour.to_bytes(8, "big"), place.to_bytes(8, "big"), size=TAG_BYTES, key=key
+    )
+
+
+def code_psk(pake_key: bytes, prologue: bytes) -> bytes:
+    """The 32-byte psk of `XXpsk0` from the PAKE's key and the handshake's prologue."""
+    return hash_bytes(CODE_PSK_DOMAIN, prologue, key=pake_key)
