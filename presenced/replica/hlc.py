@@ -49,11 +49,11 @@ class HybridClock:
         return Hlc(self._last)
 
     def observe(self, remote: Hlc, wall_ms: int) -> int:
-        """Move past a remote stamp, but never further ahead of our wall clock than the clamp.
+        """Move past a remote stamp, but no further ahead of our wall clock than the clamp.
 
         Returns how far, in milliseconds, the remote clock is ahead of ours (0 if it is not).
         """
         ahead_ms = max(0, (remote >> _COUNTER_BITS) - wall_ms)
-        if ahead_ms <= CLOCK_AHEAD_CLAMP_MS:
-            self._last = max(self._last, remote)
+        clamp = max(wall_ms + CLOCK_AHEAD_CLAMP_MS, 0) << _COUNTER_BITS
+        self._last = max(self._last, min(remote, clamp))
         return ahead_ms
