@@ -66,7 +66,8 @@ class OverlayRow(NamedTuple):
     generation: int
 
 
-class BaseChunk(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BaseChunk:
     """One part of a document snapshot, sealed. All chunks of a collection are replaced at once."""
 
     collection: Collection

@@ -85,6 +85,10 @@ class TrustView(Protocol):
 class RecordNaming(Protocol):
     """Ids that come from content (presence/naming.py has the class)."""
 
-    def derive(self, map: str, core: Any) -> RecordId | None:
-        """The id of the record that this `core` value names; None if its id is random."""
+    def derive(self, root: str, core: Any, /) -> RecordId | None:
+        """The id of the record of map `root` that this `core` value names.
+
+        None if such a record's id is random, or the value is not of a shape that names one.
+        Never raises, whatever value a peer made up.
+        """
         ...
