@@ -35,7 +35,7 @@ _NORMAL: Final = re.compile(
 _SPLIT: Final = re.compile(
     r"([A-Za-z][A-Za-z0-9+.-]*):(?://([^/?#]*))?([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL
 ).fullmatch
-_CHARACTERS: Final = re.compile(r"(?:[A-Za-z0-9._~:/?#@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*").fullmatch
+_CHARACTERS: Final = re.compile(r"(?:[A-Za-z0-9._~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*").fullmatch
 _AUTHORITY: Final = re.compile(
     r"((?:[^@:\[\]]|:)*@)?(\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[^\]]+\]|[^@:\[\]]*)(:[0-9]*)?"
 ).fullmatch
@@ -172,6 +172,8 @@ def _normalise(uri: str) -> str:
 def _normal_authority(authority: str, scheme: str) -> str:
     pieces = _AUTHORITY(authority)
     if pieces is None:
+        if scheme not in _DEFAULT_PORTS and _CHARACTERS(authority) is not None:
+            return authority  # at://did:plc:… names no host and port; nothing in it may change
         raise NotAUri("no readable host")
     user, host, port = pieces.group(1) or "", pieces.group(2), pieces.group(3) or ""
     if _CHARACTERS(user) is None or (not host.startswith("[") and _CHARACTERS(host) is None):
