@@ -1,0 +1,56 @@
+"""The standing removals of a device with the cuts that bind its content.
+
+A removal's cut for a collection is its own, else every counting `cut` statement for it, else it
+is open. Source: MEMBERSHIP §4 *Cuts*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from presenced.ids import COLLECTIONS, Collection, DeviceId, StatementId
+from presenced.trust.bodies import Cut, CutOff
+from presenced.trust.counting import Counting
+from presenced.trust.shape import Register
+from presenced.trust.standing import Standing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """A removal that stands, as it concerns one device."""
+
+    id: StatementId
+    cuts: Mapping[Collection, tuple[Cut, ...]]
+    "per collection the cuts that all bind; empty: open"
+
+
+def removals_of(
+    register: Register, standing: Standing, counting: Counting
+) -> dict[DeviceId, tuple[Removal, ...]]:
+    """Per removed device its standing removals, by id."""
+    later: dict[tuple[StatementId, DeviceId, Collection], list[Cut]] = {}
+    for statement in register.known:
+        body = statement.body
+        if isinstance(body, CutOff) and counting.verdicts[statement.id].counts:
+            later.setdefault((body.removal, body.device, body.collection), []).append(body.cut)
+    found: dict[DeviceId, tuple[Removal, ...]] = {}
+    for device, removals in standing.removals.items():
+        found[device] = tuple(
+            Removal(
+                id=id_,
+                cuts={
+                    name: _binding(
+                        register.dag[id_].removes[device].get(name),
+                        later.get((id_, device, name), []),
+                    )
+                    for name in COLLECTIONS
+                },
+            )
+            for id_ in removals
+        )
+    return found
+
+
+def _binding(own: Cut | None, later: list[Cut]) -> tuple[Cut, ...]:
+    return tuple(later) if own is None else (own,)
