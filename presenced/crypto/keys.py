@@ -8,9 +8,12 @@ Sources: RFC 8032 (Ed25519), RFC 7748 (X25519), libsodium `crypto_box_seal`.
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Final
 
 from nacl.bindings import (
+    crypto_box,
+    crypto_box_NONCEBYTES,
     crypto_box_seal,
     crypto_box_seal_open,
     crypto_scalarmult,
@@ -95,12 +98,16 @@ class DhKey:
             raise Malformed("public key of small order") from None
 
 
-def seal_to(public: bytes, plaintext: bytes) -> bytes:
+def seal_to(public: bytes, plaintext: bytes, *, ephemeral: DhKey | None = None) -> bytes:
     """An anonymous sealed box (48 bytes longer): only the holder of the key can open it.
 
-    libsodium makes the box's one-time key from the system's randomness, so two calls differ.
+    `ephemeral` is the box's one-time key, for machines that get their randomness passed in; it
+    is never used twice. Without it libsodium draws one from the system.
     """
-    return crypto_box_seal(plaintext, public)
+    if ephemeral is None:
+        return crypto_box_seal(plaintext, public)
+    nonce = blake2b(ephemeral.public + public, digest_size=crypto_box_NONCEBYTES).digest()
+    return ephemeral.public + crypto_box(plaintext, nonce, public, ephemeral.private)
 
 
 def open_sealed(key: DhKey, sealed: bytes) -> bytes:

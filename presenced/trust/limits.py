@@ -60,3 +60,6 @@ SYNC_FAULTS_MAX: Final = 16
 
 SYNC_NEW_BYTES_MAX: Final = 64 * 1024 * 1024
 "new statements taken from one link: some 300,000 honest ones; the next link may go on"
+
+SEALING_KEYS_KEPT_MAX: Final = 64
+"sealing keys of one device, current and former; they rotate monthly"
