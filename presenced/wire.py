@@ -58,11 +58,11 @@ def decode(data: bytes, *, depth_max: int = NESTING_MAX) -> Any:
             strict_map_key=False,
             use_list=True,
             object_pairs_hook=_sorted_map,
-            ext_hook=_extension,
+            ext_hook=unpack_extension,
         )
         if not _shallow(value, depth_max):
             raise Malformed("nested too deeply")
-        again = msgpack.packb(value, use_bin_type=True, default=_big_integer)
+        again = msgpack.packb(value, use_bin_type=True, default=pack_big_integer)
     except Malformed:
         raise
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
@@ -77,7 +77,7 @@ def _prepared(value: Any, depth: int) -> Any:
     if kind is str or kind is bytes or value is None or kind is bool:
         return value
     if kind is int:
-        return value if _INT64_MIN <= value <= _UINT64_MAX else _big_integer(value)
+        return value if _INT64_MIN <= value <= _UINT64_MAX else pack_big_integer(value)
     if kind is float:
         if not math.isfinite(value):
             raise ValueError("not finite")
@@ -93,7 +93,8 @@ def _prepared(value: Any, depth: int) -> Any:
     raise TypeError(kind.__name__)
 
 
-def _big_integer(value: Any) -> msgpack.ExtType:
+def pack_big_integer(value: Any) -> msgpack.ExtType:
+    """msgpack `default` hook: what an integer beyond 64 bits travels as."""
     if type(value) is not int:
         raise TypeError(type(value).__name__)
     size = (value.bit_length() if value >= 0 else (value + 1).bit_length()) // 8 + 1
@@ -102,7 +103,8 @@ def _big_integer(value: Any) -> msgpack.ExtType:
     return msgpack.ExtType(_BIGINT_EXT, value.to_bytes(size, "big", signed=True))
 
 
-def _extension(code: int, data: bytes) -> int:
+def unpack_extension(code: int, data: bytes) -> int:
+    """msgpack `ext_hook`: the integer of an extension, `Malformed` for any other extension."""
     if code != _BIGINT_EXT or not 0 < len(data) <= _BIGINT_BYTES_MAX:
         raise Malformed("unknown extension type")
     value = int.from_bytes(data, "big", signed=True)

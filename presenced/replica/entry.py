@@ -88,9 +88,7 @@ def parse_entry(raw: bytes) -> Entry:
         raise Malformed("entry: hlc or content")
     if type(past) is not list or len(past) != 2:
         raise Malformed("entry: past")
-    return Entry(
-        EpochId(epoch), Hlc(hlc), _references(past[0]), _heads(past[1]), sealed, signature
-    )
+    return Entry(EpochId(epoch), Hlc(hlc), _references(past[0]), _heads(past[1]), sealed, signature)
 
 
 def header_bytes(

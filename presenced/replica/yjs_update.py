@@ -72,10 +72,7 @@ class KeyShape:
         self.suffix = f"/{field}/{shown_client(client)}"
         suffix, name = self.suffix.encode("utf-8"), root.encode("utf-8")
         self.first_head = (
-            _INFO_FIRST
-            + length_prefix(name)
-            + name
-            + var_uint(SHOWN_RECORD_CHARS + len(suffix))
+            _INFO_FIRST + length_prefix(name) + name + var_uint(SHOWN_RECORD_CHARS + len(suffix))
         )
         self.tail = suffix + _CONTENT_BYTES
         self.next_head = _INFO_NEXT + var_uint(client)
