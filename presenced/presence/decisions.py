@@ -19,7 +19,7 @@ from presenced.errors import InvalidValue, NotFound
 from presenced.ids import LogId
 from presenced.presence.draft import RecordDraft
 from presenced.presence.fields import OPEN, PROGRESS, STATE
-from presenced.presence.history import act_at
+from presenced.presence.history import Act, act_at
 from presenced.presence.holder import claim
 from presenced.presence.progress import (
     INTEGER_MAX,
@@ -95,16 +95,11 @@ def adopt(
 
     Raises `NotFound` if there is no such slot or row, or this version cannot read it.
     """
+    _adoptable(draft, log, act)
     checkpoint(sitting, draft)
-    slot = draft.field(PROGRESS).get(log)
-    source = None if slot is None else parse_progress(slot.value, draft.unit)
-    if source is None:
-        raise NotFound("no progress of that device", hint="`presence session history` lists it.")
+    source, row = _adoptable(draft, log, act)  # again: the checkpoint may have moved the own one
     at, done = source.at, source.done
-    if act is not None:
-        row = act_at(source.acts, act, draft.unit)
-        if row is None:
-            raise NotFound("no such act", hint="`presence session history` lists them.")
+    if row is not None:
         at, done = row.at, row.kind == Decision.FINISH.value
     shown = draft.shown_progress()
     value = replace(shown, at=at, done=done, of=source.of, was=_replaced(shown))
@@ -186,6 +181,19 @@ def set_value(
     if field == PROGRESS:
         progress = parse_progress(value, draft.unit)
         goes_on_from(sitting, draft, progress or sitting.base, opened=False)
+
+
+def _adoptable(draft: RecordDraft, log: LogId, act: int | None) -> tuple[Progress, Act | None]:
+    slot = draft.field(PROGRESS).get(log)
+    source = None if slot is None else parse_progress(slot.value, draft.unit)
+    if source is None:
+        raise NotFound("no progress of that device", hint="`presence session history` lists it.")
+    if act is None:
+        return source, None
+    row = act_at(source.acts, act, draft.unit)
+    if row is None:
+        raise NotFound("no such act", hint="`presence session history` lists them.")
+    return source, row
 
 
 def _decide_told(

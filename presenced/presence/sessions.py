@@ -14,7 +14,7 @@ from typing import Any
 from presenced.clock import Entropy
 from presenced.errors import InvalidValue, NotFound
 from presenced.ids import ID_BYTES, RecordId
-from presenced.presence.decisions import seek, set_value, take
+from presenced.presence.decisions import check_place, seek, set_value, take
 from presenced.presence.draft import RecordDraft
 from presenced.presence.fields import (
     CORE,
@@ -91,6 +91,7 @@ def start(
     that this device had open. Returns the new sitting. What `core` lacks on other devices is
     filled in; what they call it stays.
     """
+    check_place(at, core.size, draft.unit)
     known = draft.shown(CORE).value
     told = core.to_value()
     if any(key not in known for key in told):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from presenced.errors import InvalidValue
 from presenced.ids import LogId, RecordId
 from presenced.presence import decisions, holder, player
 from presenced.presence.draft import RecordDraft
@@ -28,7 +27,7 @@ SlotKey: TypeAlias = tuple[str, str, LogId]
 "map, field, log"
 
 
-class StoryError(InvalidValue):
+class StoryError(ValueError):
     """A story that cannot be played as written."""
 
 
