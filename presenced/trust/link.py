@@ -191,6 +191,7 @@ class LinkMachine:
             versions=config.versions, mode=Mode.LINK.value, nonce=entropy(NONCE_BYTES)
         )
         self._version = 0
+        self._heard_counter = 0
         self._noise: HandshakeState | None = None
         self._channel: Channel | None = None
 
@@ -216,7 +217,7 @@ class LinkMachine:
         effects: list[Effect] = []
         try:
             self._frames.feed(data)
-            while self._state is not State.CLOSED and self._take_next(effects):
+            while self._take_next(effects):
                 pass
         except PeerError as error:
             effects += self._end(error.code, error.detail, tell=True)
@@ -247,6 +248,8 @@ class LinkMachine:
     # --- what comes in ---
 
     def _take_next(self, effects: list[Effect]) -> bool:
+        if self._state is State.CLOSED:
+            return False
         if self._channel is not None:
             return self._take_sealed(self._channel, effects)
         body = self._frames.next(self._frame_bytes_max())
@@ -375,6 +378,7 @@ class LinkMachine:
         counter = int.from_bytes(payload, "big")
         if counter <= self._peers.last_counter(static):
             raise Unauthorized("counter seen before: a replay")
+        self._heard_counter = counter
         if self._device_of(static) is not None:
             self._peers.record_counter(static, counter)
 
@@ -395,9 +399,13 @@ class LinkMachine:
         appraisal = appraise(evidence, self._config.policy)
         if appraisal.status in self._config.policy.refused:
             return self._end("attestation", appraisal.reason, tell=True)
+        peer = self._device_of(noise.remote_static)
+        if peer is None and not self._initiator:
+            # Only now: a stranger that cannot finish must not make us remember anything.
+            self._peers.record_counter(noise.remote_static, self._heard_counter)
         return [
             LinkUp(
-                peer=self._device_of(noise.remote_static),
+                peer=peer,
                 static=noise.remote_static,
                 handshake_hash=noise.handshake_hash,
                 evidence=evidence,
