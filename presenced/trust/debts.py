@@ -7,6 +7,7 @@ Source: MEMBERSHIP §4 *Epochs*.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -56,21 +57,33 @@ Debt: TypeAlias = RotationOwed | ShareOwed
 
 def epochs_of(statements: Iterable[Statement]) -> dict[EpochId, Epoch]:
     """The epochs that counting statements make, each after its parents if they are in order."""
-    records: dict[EpochId, Statement] = {}
-    holders: dict[EpochId, set[DeviceId]] = {}
+    statements = list(statements)
+    holders: dict[EpochId, set[DeviceId]] = defaultdict(set)
+    for device, epochs in epochs_given(statements).items():
+        for epoch in epochs:
+            holders[epoch].add(device)
+    return {
+        one.epoch: _epoch(one.epoch, one, holders[one.epoch])
+        for one in statements
+        if one.epoch is not None
+    }
+
+
+def epochs_given(statements: Iterable[Statement]) -> dict[DeviceId, frozenset[EpochId]]:
+    """Per device the epochs that counting statements made it a holder of."""
+    given: dict[DeviceId, set[EpochId]] = defaultdict(set)
     for statement in statements:
         match statement.body:
             case Rotate(sealed=sealed):
                 assert statement.epoch is not None
                 assert statement.author is not None
-                records[statement.epoch] = statement
-                holders.setdefault(statement.epoch, set()).update(sealed, (statement.author,))
+                for device in (statement.author, *sealed):
+                    given[device].add(statement.epoch)
             case Share(device=device, sealed=sealed):
-                for epoch in sealed:
-                    holders.setdefault(epoch, set()).add(device)
+                given[device].update(sealed)
             case _:
                 pass
-    return {id_: _epoch(id_, one, holders[id_]) for id_, one in records.items()}
+    return {device: frozenset(epochs) for device, epochs in given.items()}
 
 
 def leaves_of(epochs: Iterable[Epoch]) -> tuple[EpochId, ...]:

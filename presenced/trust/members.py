@@ -18,7 +18,15 @@ from presenced.trust.certificate import Certificate
 from presenced.trust.counting import Counting, count
 from presenced.trust.cuts import Removal, removals_of
 from presenced.trust.dag import StatementDag
-from presenced.trust.debts import Debt, Epoch, RotationOwed, debt_of, epochs_of, leaves_of
+from presenced.trust.debts import (
+    Debt,
+    Epoch,
+    RotationOwed,
+    debt_of,
+    epochs_given,
+    epochs_of,
+    leaves_of,
+)
 from presenced.trust.logs import (
     LogOwner,
     RemovalCut,
@@ -65,8 +73,8 @@ class Members:
         "the statements with an unknown head somewhere below them: unjudged"
         self.heads = register.dag.heads
         "the heads of what is complete, sorted"
-        self.statements = len(register.dag)
-        "how many statements are complete"
+        self.known = frozenset(one.id for one in register.dag.topological())
+        "the complete statements"
 
     @property
     def verdicts(self) -> Mapping[StatementId, Verdict]:
@@ -95,7 +103,9 @@ class Members:
         An admission that never could count (shape) gives none.
         """
         verdicts = self._counting.verdicts
-        usable = [one for one in self._by_seniority.get(device, ()) if could_count(verdicts[one.id])]
+        usable = [
+            one for one in self._by_seniority.get(device, ()) if could_count(verdicts[one.id])
+        ]
         usable.sort(key=lambda one: not verdicts[one.id].counts)
         return usable[0].admits if usable else None
 
@@ -135,6 +145,10 @@ class Members:
     def epochs(self, collection: Collection) -> tuple[Epoch, ...]:
         """The counting epochs of a collection, each after its parents."""
         return tuple(one for one in self._epochs.values() if one.collection == collection)
+
+    def epochs_given(self, device: DeviceId) -> frozenset[EpochId]:
+        """The epochs, void ones too, whose keys statements that count gave to a device."""
+        return self._given.get(device, frozenset())
 
     def leaf(self, collection: Collection) -> EpochId | None:
         """The epoch to write under; None while a rotation is owed or nobody reads."""
@@ -226,6 +240,10 @@ class Members:
     @cached_property
     def _epochs(self) -> Mapping[EpochId, Epoch]:
         return epochs_of(self._counted())
+
+    @cached_property
+    def _given(self) -> Mapping[DeviceId, frozenset[EpochId]]:
+        return epochs_given(self._counted())
 
     @cached_property
     def _debts(self) -> Mapping[Collection, Debt | None]:
