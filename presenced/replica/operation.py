@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -269,7 +270,7 @@ def _is_sorted(shape: tuple[Any, ...]) -> bool:
     if not all(type(key) is str for key in shape):
         return False
     raw = [key.encode("utf-8") for key in shape]
-    return all(one < other for one, other in zip(raw, raw[1:], strict=False))
+    return all(one < other for one, other in pairwise(raw))
 
 
 def _has_big_integer(value: Any) -> bool:

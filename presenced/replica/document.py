@@ -1,0 +1,348 @@
+"""A collection's state: a Yjs document that this device encodes itself, and an index of its keys.
+
+Rules of this file: nothing is judged here; what is put in was accepted. Items gather in one
+section per writer and reach yrs in one update per `flush`. yrs holds the values; the index holds,
+per record, only what the encoder and the readers need, packed into one integer per slot, because
+there are hundreds of thousands of them (about 200 bytes a record beside yrs).
+
+Theory of operation. Every slot has one writer: the key is `record/field/client`, and its items
+form a chain in the writer's own client. So where an item belongs follows from the writer's log
+alone (first item of its key, or the clock of the last one), and the order in which logs are
+applied does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from pycrdt import Doc, Map
+
+from presenced.errors import HostError
+from presenced.ids import LogId, RecordId, show_id
+from presenced.limits import RECORD_FIELDS_MAX
+from presenced.replica.operation import CORE, decode_slot, stored_seen
+from presenced.replica.slot import Operation, Slot
+from presenced.replica.yjs_update import (
+    VAR_UINTS,
+    KeyShape,
+    Section,
+    encode_update,
+    shown_records,
+    var_uint,
+)
+
+Touched = dict[tuple[str, RecordId], frozenset[str] | None]
+"see rows.Outcome"
+
+# One slot in an integer, from the low end: clock (40 bits), seq (40), field (24), writer.
+_SEQ_SHIFT: Final = 40
+_KEY_SHIFT: Final = 80
+_FIELD_BITS: Final = 24
+_CLOCK_MASK: Final = (1 << _SEQ_SHIFT) - 1
+_FIELD_MASK: Final = (1 << _FIELD_BITS) - 1
+
+_CORE_ONLY: Final = frozenset({CORE})
+_ABSENT: Final = frozenset({""})
+
+
+class DocumentLost(HostError):
+    """yrs panicked: the document must be dropped and loaded again from the log."""
+
+    code = "document-lost"
+
+
+class Lane:
+    """What one writer's slots of one (root map, field) share."""
+
+    __slots__ = ("field", "key", "one", "records", "root", "shape")
+
+    def __init__(
+        self, key: int, root: str, field: str, shape: KeyShape, records: dict[RecordId, Any]
+    ) -> None:
+        self.key = key
+        self.root = root
+        self.field = field
+        self.shape = shape
+        self.records = records
+        self.one = frozenset({field})
+
+
+class Writer:
+    """A log as the document knows it."""
+
+    __slots__ = ("client", "index", "lanes", "log")
+
+    def __init__(self, index: int, log: LogId, client: int) -> None:
+        self.index = index
+        self.log = log
+        self.client = client
+        self.lanes: dict[tuple[str, str], Lane] = {}
+
+
+class SlotRow(NamedTuple):
+    """One slot with its place in its writer's client, for snapshots and digests."""
+
+    root: str
+    record: RecordId
+    field: str
+    clock: int
+    raw: bytes
+    "`[seq, hlc, value, seen]`, canonical"
+
+
+class Document:
+    """The document of one collection. Not thread-safe; readers see what was flushed."""
+
+    def __init__(self) -> None:
+        self._doc: Doc[Any] = Doc(client_id=1)
+        self._maps: dict[str, Map[Any]] = {}
+        self._roots: dict[str, dict[RecordId, Any]] = {}
+        self._fields: list[str] = []
+        self._field_numbers: dict[str, int] = {}
+        self._writers: list[Writer] = []
+        self._sections: dict[int, Section] = {}
+        self._widest = 1
+        self.slot_count = 0
+        self.dirty: set[int] = set(range(256))
+        "first bytes of the records that changed since the digest was taken"
+
+    # --- writing ---
+
+    def writer(self, log: LogId, client: int) -> Writer:
+        """A new writer. One per log."""
+        writer = Writer(len(self._writers), log, client)
+        self._writers.append(writer)
+        return writer
+
+    def put(
+        self,
+        writer: Writer,
+        clock: int,
+        seq: int,
+        operations: Sequence[Operation],
+        stored: Sequence[bytes],
+        touched: Touched,
+    ) -> None:
+        """Add the operations of the writer's entry `seq`, whose first item has `clock`."""
+        section = self._section(writer, clock)
+        section.structs += len(operations)
+        pieces = section.pieces
+        lanes, sizes = writer.lanes, VAR_UINTS
+        stamp = (seq << _SEQ_SHIFT) | clock
+        records = [operation[1] for operation in operations]
+        self.dirty.update([record[0] for record in records])
+        for operation, record, raw, text in zip(
+            operations, records, stored, shown_records(records), strict=True
+        ):
+            root, field = operation[0], operation[2]
+            lane = lanes.get((root, field)) or self._lane(writer, root, field)
+            size = len(raw)
+            length = sizes[size] if size < 1024 else var_uint(size)
+            packed = lane.key << _KEY_SHIFT | stamp
+            stamp += 1
+            slots = lane.records.get(record)
+            if slots is None:
+                lane.records[record] = packed
+                self.slot_count += 1
+                pieces += (lane.shape.first_head, text, lane.shape.tail, length, raw)
+                touched[root, record] = None if field == CORE else lane.one
+                continue
+            origin = self._replace(lane, record, slots, packed)
+            if origin is None:
+                self.slot_count += 1
+                pieces += (lane.shape.first_head, text, lane.shape.tail, length, raw)
+            else:
+                pieces += lane.shape.overwriting(origin, raw)
+            fields = touched.get((root, record), _ABSENT)
+            if fields is _ABSENT:
+                touched[root, record] = lane.one
+            else:
+                touched[root, record] = (fields or _CORE_ONLY) | lane.one
+
+    def put_gap(self, writer: Writer, clock: int, length: int) -> None:
+        """Clocks of the writer whose items a snapshot left out."""
+        self._section(writer, clock).gap(length)
+
+    def flush(self) -> None:
+        """Give yrs everything put since the last flush. Raises `DocumentLost`."""
+        if not self._sections:
+            return
+        update = encode_update(self._sections.values())
+        self._sections = {}
+        try:
+            self._doc.apply_update(update)
+        except BaseException as error:
+            # yrs panics reach Python as pyo3's PanicException, which is no Exception.
+            if type(error).__name__ != "PanicException" and not isinstance(error, ValueError):
+                raise
+            raise DocumentLost("yrs refused an update of our own") from error
+
+    def too_wide(self, writer: Writer, operations: Sequence[Operation]) -> bool:
+        """Whether these operations would give a record more fields by this writer than allowed.
+
+        A function of the writer's log alone, so that all devices judge an entry alike.
+        """
+        spare = RECORD_FIELDS_MAX - self._widest
+        if len(operations) <= spare:
+            return False
+        records = {(operation.map, operation.record) for operation in operations}
+        if len(operations) - len(records) + 1 <= spare:
+            return False
+        fields: dict[tuple[str, RecordId], set[str]] = {}
+        for operation in operations:
+            at = (operation.map, operation.record)
+            if at not in fields:
+                fields[at] = {
+                    self._fields[packed >> _KEY_SHIFT & _FIELD_MASK]
+                    for packed in self._packed(*at)
+                    if packed >> (_KEY_SHIFT + _FIELD_BITS) == writer.index
+                }
+            fields[at].add(operation.field)
+        return any(len(names) > RECORD_FIELDS_MAX for names in fields.values())
+
+    def _section(self, writer: Writer, clock: int) -> Section:
+        section = self._sections.get(writer.index)
+        if section is None:
+            section = self._sections[writer.index] = Section(writer.client, clock)
+        return section
+
+    def _lane(self, writer: Writer, root: str, field: str) -> Lane:
+        number = self._field_numbers.get(field)
+        if number is None:
+            number = self._field_numbers[field] = len(self._fields)
+            assert number <= _FIELD_MASK
+            self._fields.append(field)
+        records = self._roots.get(root)
+        if records is None:
+            records = self._roots[root] = {}
+            self._maps[root] = self._doc.get(root, type=Map)
+        lane = Lane(
+            writer.index << _FIELD_BITS | number,
+            root,
+            field,
+            KeyShape(root, field, writer.client),
+            records,
+        )
+        writer.lanes[root, field] = lane
+        return lane
+
+    def _replace(self, lane: Lane, record: RecordId, slots: Any, packed: int) -> int | None:
+        """Set the slot in the index; the clock of the item it overwrites, None if it is new."""
+        if type(slots) is int:
+            if slots >> _KEY_SHIFT == lane.key:
+                lane.records[record] = packed
+                return slots & _CLOCK_MASK
+            lane.records[record] = (slots, packed)
+        else:
+            for at, slot in enumerate(slots):
+                if slot >> _KEY_SHIFT == lane.key:
+                    lane.records[record] = (*slots[:at], packed, *slots[at + 1 :])
+                    return int(slot & _CLOCK_MASK)
+            lane.records[record] = (*slots, packed)
+        self._widest = max(self._widest, len(lane.records[record]))
+        return None
+
+    # --- reading ---
+
+    def roots(self) -> list[str]:
+        return sorted(self._roots)
+
+    def records(self, root: str) -> Iterator[RecordId]:
+        return iter(self._roots.get(root, {}))
+
+    def knows(self, root: str, record: RecordId) -> bool:
+        return record in self._roots.get(root, {})
+
+    def slots(self, root: str, record: RecordId) -> dict[str, dict[LogId, Slot]]:
+        """All slots of a record: by field, then by log. Empty if there are none."""
+        fields: dict[str, dict[LogId, Slot]] = {}
+        for field, writer, row in self._rows(root, [record]):
+            fields.setdefault(field, {})[writer.log] = decode_slot(row.raw)
+        return fields
+
+    def rows_of(self, writer: Writer) -> list[SlotRow]:
+        """The writer's latest slots, by clock."""
+        places = []
+        for root, records in self._roots.items():
+            for record, slots in records.items():
+                for packed in (slots,) if type(slots) is int else slots:
+                    if packed >> (_KEY_SHIFT + _FIELD_BITS) == writer.index:
+                        places.append((packed & _CLOCK_MASK, root, record, packed))
+        places.sort()
+        texts = shown_records([place[2] for place in places])
+        lanes, fields, maps = writer.lanes, self._fields, self._maps
+        rows = []
+        with self._doc.transaction() as transaction:
+            held = transaction._txn
+            for (clock, root, record, packed), text in zip(places, texts, strict=True):
+                field = fields[packed >> _KEY_SHIFT & _FIELD_MASK]
+                key = text.decode("ascii") + lanes[root, field].shape.suffix
+                raw = maps[root].integrated.get(held, key)
+                rows.append(SlotRow(root, record, field, clock, bytes(raw)))
+        return rows
+
+    def live_rows(self, root: str, records: Sequence[RecordId]) -> list[tuple[int, SlotRow]]:
+        """The (client, slot) of all live slots of these records, in their order, unsorted within."""
+        live: list[tuple[int, SlotRow]] = []
+        contested: dict[tuple[RecordId, str], list[tuple[Writer, SlotRow]]] = {}
+        several = {record for record in records if type(self._roots[root].get(record)) is tuple}
+        for field, writer, row in self._rows(root, records):
+            if row.record in several:
+                contested.setdefault((row.record, field), []).append((writer, row))
+            else:
+                live.append((writer.client, row))
+        for rows in contested.values():
+            live += _live(rows)
+        return live
+
+    def _packed(self, root: str, record: RecordId) -> tuple[int, ...]:
+        slots = self._roots.get(root, {}).get(record, ())
+        return (slots,) if type(slots) is int else slots
+
+    def _rows(
+        self, root: str, records: Sequence[RecordId]
+    ) -> Iterable[tuple[str, Writer, SlotRow]]:
+        """Every slot of the records. yrs is asked below pycrdt's Map, which is ten times slower."""
+        index = self._roots.get(root)
+        if index is None:
+            return []
+        get = self._maps[root].integrated.get
+        texts = (
+            shown_records(records)
+            if len(records) > 1
+            else [show_id(record).encode("ascii") for record in records]
+        )
+        found = []
+        with self._doc.transaction() as transaction:
+            held = transaction._txn
+            for record, text in zip(records, texts, strict=True):
+                slots = index.get(record, ())
+                shown = text.decode("ascii")
+                for packed in (slots,) if type(slots) is int else slots:
+                    writer = self._writers[packed >> (_KEY_SHIFT + _FIELD_BITS)]
+                    field = self._fields[packed >> _KEY_SHIFT & _FIELD_MASK]
+                    raw = get(held, shown + writer.lanes[root, field].shape.suffix)
+                    row = SlotRow(root, record, field, packed & _CLOCK_MASK, bytes(raw))
+                    found.append((field, writer, row))
+        return found
+
+
+def _live(rows: list[tuple[Writer, SlotRow]]) -> list[tuple[int, SlotRow]]:
+    """The rows of one field that no other one has in its `seen`."""
+    if len(rows) == 1:
+        return [(rows[0][0].client, rows[0][1])]
+    read = [(writer, row, decode_slot(row.raw)) for writer, row in rows]
+    return [
+        (writer.client, row)
+        for writer, row, slot in read
+        if not any(
+            other.seen.get(writer.log, 0) >= slot.seq
+            for another, _, other in read
+            if another is not writer
+        )
+    ]
+
+
+def seen_of(row: SlotRow) -> dict[LogId, int]:
+    return dict(stored_seen(row.raw))
