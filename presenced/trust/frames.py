@@ -6,10 +6,18 @@ caller allows now is refused before its bytes are awaited.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 from presenced.errors import LimitExceeded, Malformed
 from presenced.limits import FRAME_BYTES_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class SendBytes:
+    """Effect of link and pairing machines: write to the stream."""
+
+    data: bytes
 
 
 class Kind(IntEnum):

@@ -34,6 +34,7 @@ from presenced.limits import FRAME_BYTES_MAX
 from presenced.trust.attestation import Appraisal, Evidence, Policy, appraise, bind, unbind
 from presenced.trust.channel import Channel, Received
 from presenced.trust.frames import FrameBuffer, Kind, clear_frame, split_clear
+from presenced.trust.frames import SendBytes as SendBytes
 from presenced.trust.hello import (
     NONCE_BYTES,
     PROTOCOL_VERSIONS,
@@ -81,13 +82,6 @@ TRANSITIONS: Final[Mapping[tuple[State, Heard], State]] = {
 }
 """An absent pair is a `Malformed` of the peer. Local close, time-out, end of stream and any
 `PeerError` lead from every state to CLOSED."""
-
-
-@dataclass(frozen=True, slots=True)
-class SendBytes:
-    """Write to the stream."""
-
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

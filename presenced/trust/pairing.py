@@ -40,7 +40,7 @@ from presenced.ids import DeviceId
 from presenced.limits import FRAME_BYTES_MAX
 from presenced.trust.certificate import Certificate, parse_certificate
 from presenced.trust.channel import Channel, Received
-from presenced.trust.frames import FrameBuffer, Kind, clear_frame, split_clear
+from presenced.trust.frames import FrameBuffer, Kind, SendBytes, clear_frame, split_clear
 from presenced.trust.hello import (
     NONCE_BYTES,
     PROTOCOL_VERSIONS,
@@ -85,7 +85,6 @@ from presenced.trust.pairing_terms import (
     Joined,
     Joiner,
     PairingFailed,
-    SendBytes,
     Showing,
     Sponsor,
     State,

@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 from presenced.crypto.keys import DhKey, SigningKey
 from presenced.ids import Collection, DeviceId, SpaceId
 from presenced.trust.certificate import Certificate
+from presenced.trust.frames import SendBytes as SendBytes
 from presenced.trust.pairing_code import PairingAttempts, PairingCode
 
 
@@ -82,13 +83,6 @@ class FailureType(Enum):
 
 
 # --- effects ---
-
-
-@dataclass(frozen=True, slots=True)
-class SendBytes:
-    """Write to the stream."""
-
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
