@@ -12,6 +12,7 @@ import pytest
 
 from presenced.errors import CallerError
 from presenced.ids import LogId
+from presenced.presence.fields import spec_of
 from presenced.presence.progress import Progress, Unit, knows_all, parse_progress
 from presenced.presence.rules import Resolution, resolve
 from presenced.replica.slot import FieldSlots, Slot, live_slots
@@ -192,6 +193,9 @@ def _check_field(key: tuple[str, str], slots: FieldSlots, unit: Unit) -> None:
     unreadable = [lost for lost in shown.losing if not lost.readable]
     assert shown.losing[len(shown.losing) - len(unreadable) :] == tuple(unreadable)
     for log, slot in live.items():
+        if not spec_of(*key).readable(slot.value, unit):
+            assert log in {lost.log for lost in unreadable}, "never dropped"
+            assert log != shown.log, "never wins"
         if log not in named:  # a value that is not named says nothing else than the one shown
             assert shown.rule == "agree" or key[1] == "progress" or _says_the_same(slot, shown)
     if key[1] == "progress":
