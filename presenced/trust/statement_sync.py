@@ -53,18 +53,26 @@ class State(Enum):
 
 
 class Started:
-    """The one input that is no message."""
+    """Input that is no message: the link came up."""
+
+
+class Announced:
+    """Input that is no message: statements came from elsewhere."""
 
 
 TRANSITIONS: Final[Mapping[tuple[State, type[Any]], frozenset[State]]] = {
     (State.SILENT, Started): frozenset({State.GREETING}),
+    (State.SILENT, Announced): frozenset({State.SILENT}),
+    (State.GREETING, Announced): frozenset({State.GREETING}),
     (State.GREETING, Heads): frozenset({State.EXCHANGING, State.LEVEL}),
     (State.EXCHANGING, Heads): frozenset({State.EXCHANGING, State.LEVEL}),
     (State.EXCHANGING, Statements): frozenset({State.EXCHANGING, State.LEVEL}),
-    (State.EXCHANGING, Want): frozenset({State.EXCHANGING}),
+    (State.EXCHANGING, Want): frozenset({State.EXCHANGING, State.LEVEL}),
+    (State.EXCHANGING, Announced): frozenset({State.EXCHANGING, State.LEVEL}),
     (State.LEVEL, Heads): frozenset({State.LEVEL}),
     (State.LEVEL, Statements): frozenset({State.LEVEL}),
     (State.LEVEL, Want): frozenset({State.LEVEL}),
+    (State.LEVEL, Announced): frozenset({State.LEVEL}),
 }
 "what may follow; an absent pair is a `PeerError`"
 
@@ -118,7 +126,10 @@ class StatementSync:
         return [self._heads_message(self._markers())]
 
     def announce(self, new: Iterable[Statement] = ()) -> list[bytes]:
-        """What to send once statements from elsewhere are in the DAG and in the store."""
+        """What to send once statements from elsewhere are in the DAG and in the store.
+
+        `level` may have become true by them.
+        """
         assert self._dag.knows(one.id for one in new)
         return [] if self.state in (State.SILENT, State.GREETING) else self._decide()
 
@@ -133,9 +144,8 @@ class StatementSync:
             raise Malformed(f"{type(parsed).__name__} while {self.state.name}")
         outcome = StatementOutcome()
         self._take(parsed, outcome)
-        if self.state is not State.LEVEL:
-            level = self._peer_heads == self._own_heads()
-            self.state = State.LEVEL if level else State.EXCHANGING
+        if self.state is State.GREETING:
+            self.state = State.EXCHANGING
         outcome.send = self._decide()
         outcome.level = self.level
         return outcome
@@ -204,6 +214,10 @@ class StatementSync:
         messages = self._batches()
         heads = self._own_heads()
         unconfirmed = self._batches_received != self._batches_confirmed
+        if self.state is State.EXCHANGING and heads == self._peer_heads:
+            # Said once more, so that the peer learns it from a message whatever made us level.
+            self.state = State.LEVEL
+            unconfirmed = True
         if unconfirmed or heads != self._heads_sent:
             messages.append(self._heads_message(()))
         want = [id_ for id_ in self._waiting.missing if id_ not in self._wanted]
