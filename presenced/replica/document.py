@@ -21,7 +21,7 @@ from pycrdt import Doc, Map
 from presenced.errors import HostError
 from presenced.ids import LogId, RecordId, show_id
 from presenced.limits import RECORD_FIELDS_MAX
-from presenced.replica.operation import CORE, decode_slot, stored_seen
+from presenced.replica.operation import CORE, decode_slot
 from presenced.replica.slot import Operation, Slot
 from presenced.replica.yjs_update import (
     VAR_UINTS,
@@ -261,15 +261,24 @@ class Document:
             fields.setdefault(field, {})[writer.log] = decode_slot(row.raw)
         return fields
 
-    def rows_of(self, writer: Writer) -> list[SlotRow]:
-        """The writer's latest slots, by clock."""
-        places = []
+    def rows_by_writer(self) -> Iterator[tuple[Writer, list[SlotRow]]]:
+        """Per writer that has any, its latest slots by clock."""
+        places: list[list[tuple[int, str, RecordId, int]]] = [[] for _ in self._writers]
         for root, records in self._roots.items():
             for record, slots in records.items():
                 for packed in (slots,) if type(slots) is int else slots:
-                    if packed >> (_KEY_SHIFT + _FIELD_BITS) == writer.index:
-                        places.append((packed & _CLOCK_MASK, root, record, packed))
-        places.sort()
+                    places[packed >> (_KEY_SHIFT + _FIELD_BITS)].append(
+                        (packed & _CLOCK_MASK, root, record, packed)
+                    )
+        for writer, at in zip(self._writers, places, strict=True):
+            if at:
+                at.sort()
+                yield writer, self._read(writer, at)
+                at.clear()
+
+    def _read(
+        self, writer: Writer, places: Sequence[tuple[int, str, RecordId, int]]
+    ) -> list[SlotRow]:
         texts = shown_records([place[2] for place in places])
         lanes, fields, maps = writer.lanes, self._fields, self._maps
         rows = []
@@ -283,7 +292,7 @@ class Document:
         return rows
 
     def live_rows(self, root: str, records: Sequence[RecordId]) -> list[tuple[int, SlotRow]]:
-        """The (client, slot) of all live slots of these records, in their order, unsorted within."""
+        """The (client, slot) of all live slots of these records, in no order."""
         live: list[tuple[int, SlotRow]] = []
         contested: dict[tuple[RecordId, str], list[tuple[Writer, SlotRow]]] = {}
         several = {record for record in records if type(self._roots[root].get(record)) is tuple}
@@ -342,7 +351,3 @@ def _live(rows: list[tuple[Writer, SlotRow]]) -> list[tuple[int, SlotRow]]:
             if another is not writer
         )
     ]
-
-
-def seen_of(row: SlotRow) -> dict[LogId, int]:
-    return dict(stored_seen(row.raw))

@@ -213,10 +213,6 @@ def decode_slot(raw: bytes) -> Slot:
     return Slot(seq, Hlc(hlc), value, dict(seen) if seen else NOTHING_SEEN)
 
 
-def stored_seen(raw: bytes) -> Mapping[LogId, int]:
-    return decode_slot(raw).seen
-
-
 def seen_pairs(seen: Mapping[LogId, int]) -> list[tuple[LogId, int]]:
     """`seen` as it is written: [log, seq] pairs sorted by log."""
     return sorted(seen.items())

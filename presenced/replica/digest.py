@@ -1,0 +1,54 @@
+"""The content digest: equal on all devices that applied the same entries, and only then.
+
+It covers the live slots (key and stored bytes) and the membership heads, never resolved values,
+which may differ between versions. Slots fall into 256 buckets by the first byte of their record;
+only buckets that changed since the last time are hashed again. Equal state vectors can hide
+different content (DESIGN §5), so nothing less will do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgpack
+
+from presenced.ids import HASH_BYTES, Collection, RecordId, StatementId, hash_bytes
+from presenced.replica.document import Document
+
+BUCKET_DOMAIN: Final = b"pd/bucket/1"
+DIGEST_DOMAIN: Final = b"pd/digest/1"
+BUCKETS: Final = 256
+
+
+class ContentDigest:
+    """Keeps the bucket hashes of one document between digests."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._buckets = [bytes(HASH_BYTES)] * BUCKETS
+
+    def digest(self, collection: Collection, heads: Sequence[StatementId]) -> bytes:
+        """32 bytes over the document as flushed and these membership heads."""
+        dirty = self._document.dirty
+        if dirty:
+            self._hash_again(dirty)
+            dirty.clear()
+        return hash_bytes(
+            DIGEST_DOMAIN, collection.encode("ascii"), b"".join(sorted(heads)), *self._buckets
+        )
+
+    def _hash_again(self, dirty: set[int]) -> None:
+        pieces: dict[int, list[bytes]] = {bucket: [] for bucket in dirty}
+        pack = msgpack.Packer(use_bin_type=True).pack
+        for root in self._document.roots():
+            records: list[RecordId] = [
+                record for record in self._document.records(root) if record[0] in dirty
+            ]
+            for client, row in self._document.live_rows(root, records):
+                pieces[row.record[0]].append(pack((root, row.record, row.field, client, row.raw)))
+        for bucket, rows in pieces.items():
+            rows.sort()
+            self._buckets[bucket] = (
+                hash_bytes(BUCKET_DOMAIN, b"".join(rows)) if rows else bytes(HASH_BYTES)
+            )

@@ -1,0 +1,458 @@
+"""The ledger of one collection: entries in, document out.
+
+Theory of operation. An entry is first *held*: parsed, its signature checked for the place where
+it stands, stored. A held entry is *applied* when all of this is true: its log is applied up to
+it; the past it declares is applied; the membership heads it names are known; its key is here; its
+content keeps the rules; and it counts (acceptance.py). What is held and not applied lies in its
+log's tail and is tried again when anything moves. So the applied set is always causally closed,
+and the same whatever the order of arrival.
+
+While no removal cuts any log here, everything whose past is applied counts, and an entry costs
+the same however long the logs are. Otherwise that still holds for entries that neither lie
+outside a cut nor name, for the first time, an entry that does; only those ask the full rule.
+
+Who is to blame: bytes that are not a signed entry are the sending peer's fault. An entry whose
+author signed content that breaks the rules is its author's: it is kept, its log ends there for
+everyone alike, and whoever passed it on did nothing wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from presenced.crypto import derive
+from presenced.errors import PeerError, Unauthorized
+from presenced.ids import Collection, EntryHash, EpochId, LogId, SpaceId, StatementId
+from presenced.limits import CLOCK_AHEAD_ALERT_MS, ENTRY_EXPANDED_BYTES_MAX
+from presenced.replica.acceptance import Bound, Chain, accept
+from presenced.replica.chain import HeldEntry, LogChain
+from presenced.replica.compression import Compression
+from presenced.replica.document import Document
+from presenced.replica.entry import (
+    NO_ENTRY,
+    EntryKeys,
+    Position,
+    entry_hash,
+    open_entry,
+    parse_entry,
+    verify_entry,
+)
+from presenced.replica.frontier import Frontier
+from presenced.replica.hlc import Hlc, HybridClock
+from presenced.replica.limits import SEQ_MAX
+from presenced.replica.operation import Decoded, OperationCodec
+from presenced.replica.rows import (
+    Alert,
+    AlertKind,
+    AppliedEntry,
+    ForkProof,
+    Outcome,
+    StoredEntry,
+)
+from presenced.replica.seams import RecordNaming, TrustView
+
+FORK: Final = StatementId(b"")
+"stands for the removal that a fork proof is: nobody can have it in their past"
+
+
+class Shrank(Exception):
+    """Acceptance took back what was applied: the document must be built anew."""
+
+
+class Ledger:
+    """Chains and document of one collection, under one view of membership."""
+
+    def __init__(
+        self,
+        space: SpaceId,
+        collection: Collection,
+        naming: RecordNaming,
+        trust: TrustView,
+        clock: HybridClock,
+    ) -> None:
+        self.space = space
+        self.collection = collection
+        self.trust = trust
+        self.clock = clock
+        self.codec = OperationCodec(naming)
+        self.compression = Compression()
+        self.document = Document()
+        self.chains: dict[LogId, LogChain] = {}
+        self._keys: dict[EpochId, EntryKeys] = {}
+        self._bounds: dict[LogId, tuple[Bound, ...]] = {}
+        self._cut_hashes: dict[tuple[LogId, int], EntryHash] = {}
+        self._judge_due = False
+        self._changed: set[LogId] = set()
+
+    # --- chains ---
+
+    def chain(self, log: LogId) -> LogChain | None:
+        """The chain of a log; None if membership does not know whose it is."""
+        chain = self.chains.get(log)
+        if chain is not None:
+            return chain
+        owner = self.trust.log_owner(log)
+        if owner is None or owner.collection != self.collection:
+            return None
+        chain = LogChain(log, owner, self.document.writer(log, owner.client))
+        self.chains[log] = chain
+        self.find_bounds()
+        return chain
+
+    def position(self, chain: LogChain, seq: int, previous: EntryHash) -> Position:
+        return Position(self.space, self.collection, chain.log, seq, previous)
+
+    def keys(self, epoch: EpochId) -> EntryKeys | None:
+        keys = self._keys.get(epoch)
+        if keys is None:
+            key = self.trust.epoch_key(epoch)
+            if key is None:
+                return None
+            keys = EntryKeys(derive.entry_key(key), derive.entry_nonce_key(key))
+            self._keys[epoch] = keys
+        return keys
+
+    @property
+    def frontier(self) -> Frontier:
+        return Frontier(
+            {
+                log: (one.held_seq, one.held_hash)
+                for log, one in self.chains.items()
+                if one.held_seq
+            },
+            {
+                log: (one.applied_seq, one.applied_hash)
+                for log, one in self.chains.items()
+                if one.applied_seq
+            },
+        )
+
+    def waiting(self) -> tuple[int, int]:
+        """Entries and bytes that are held and not applied."""
+        tails = [chain.tail for chain in self.chains.values() if chain.tail]
+        return sum(map(len, tails)), sum(held.size for tail in tails for held in tail)
+
+    def quarantined(self) -> int:
+        """Entries that could be applied but for the rule of acceptance or their content."""
+        return sum(
+            len(chain.tail)
+            for chain in self.chains.values()
+            if chain.broken_seq or (chain.tail and chain.tail[0].decoded is not None)
+        )
+
+    def take_changed(self, outcome: Outcome) -> None:
+        """Put the heads of all chains that moved into the outcome."""
+        outcome.heads += [self.chains[log].head(self.collection) for log in sorted(self._changed)]
+        self._changed.clear()
+        outcome.quarantined = self.quarantined()
+
+    # --- holding ---
+
+    def take(self, chain: LogChain, raw: bytes, wall_ms: int, outcome: Outcome) -> None:
+        """Hold the entry that follows the chain's last one, and apply it if it may be.
+
+        Raises `Malformed`, `LimitExceeded` or `Unauthorized` if it is not that entry.
+        """
+        entry = parse_entry(raw)
+        seq = chain.held_seq + 1
+        position = self.position(chain, seq, chain.held_hash)
+        digest, header = verify_entry(position, entry, chain.owner.signing)
+        outcome.entries.append(StoredEntry(self.collection, chain.log, seq, digest, raw))
+        self._observe(chain, entry.hlc, wall_ms, outcome)
+        self._hold(chain, HeldEntry(seq, digest, header, entry, size=len(raw)))
+        self._advance(chain, wall_ms, outcome)
+
+    def take_stored(self, chain: LogChain, raws: Iterable[bytes]) -> None:
+        """Hold entries read back from our own store, which were verified when they came."""
+        for raw in raws:
+            entry = parse_entry(raw)
+            seq = chain.held_seq + 1
+            digest, header = entry_hash(self.position(chain, seq, chain.held_hash), entry)
+            self._hold(chain, HeldEntry(seq, digest, header, entry, size=len(raw)))
+
+    def take_own(
+        self, chain: LogChain, held: HeldEntry, raw: bytes, decoded: Decoded, outcome: Outcome
+    ) -> None:
+        """Hold and apply an entry that was just sealed here."""
+        outcome.entries.append(StoredEntry(self.collection, chain.log, held.seq, held.hash, raw))
+        self._hold(chain, held)
+        self._apply(chain, held, decoded, outcome)
+
+    def compare(
+        self, chain: LogChain, seq: int, raw: bytes, first: bytes | None, outcome: Outcome
+    ) -> None:
+        """An entry came for a place that is taken: the same one, or proof of a fork.
+
+        `first` is the entry held there, if it could be read. Raises what `take` raises, but not
+        for what follows a fork that is known (its branch has another previous hash).
+        """
+        known, previous = chain.hash_at(seq), chain.hash_at(seq - 1)
+        if known is None or previous is None or raw == first:
+            return
+        entry = parse_entry(raw)
+        position = self.position(chain, seq, previous)
+        if entry_hash(position, entry)[0] == known:
+            return
+        try:
+            verify_entry(position, entry, chain.owner.signing)
+        except Unauthorized:
+            if chain.fork_seq and seq > chain.fork_seq:
+                return
+            raise
+        if first is not None:
+            outcome.forks.append(ForkProof(self.collection, chain.log, seq, previous, first, raw))
+        if chain.fork_seq and chain.fork_seq <= seq:
+            return
+        chain.fork_seq = seq
+        self._changed.add(chain.log)
+        outcome.alerts.append(
+            Alert(AlertKind.FORK, chain.log, chain.owner.device, f"two entries at {seq}")
+        )
+        self.find_bounds()
+
+    def _hold(self, chain: LogChain, held: HeldEntry) -> None:
+        chain.hold(held)
+        self._changed.add(chain.log)
+        if not self._bounds:
+            return
+        if self._cut_hashes.get((chain.log, held.seq), held.hash) != held.hash:
+            self.find_bounds()
+        if not self._counts_at_once(chain, held):
+            self._judge_due = True
+
+    def _observe(self, chain: LogChain, hlc: int, wall_ms: int, outcome: Outcome) -> None:
+        ahead_ms = self.clock.observe(Hlc(hlc), wall_ms)
+        if ahead_ms >= CLOCK_AHEAD_ALERT_MS and not any(
+            alert.kind is AlertKind.CLOCK_AHEAD and alert.log == chain.log
+            for alert in outcome.alerts
+        ):
+            outcome.alerts.append(
+                Alert(AlertKind.CLOCK_AHEAD, chain.log, chain.owner.device, f"{ahead_ms} ms")
+            )
+
+    # --- applying ---
+
+    def settle(self, wall_ms: int, outcome: Outcome) -> None:
+        """Apply all that may be. Raises `Shrank` when something applied no longer counts."""
+        moved = self._advance_all(wall_ms, outcome)
+        while self._bounds and (self._judge_due or (moved and self._someone_waits())):
+            self._judge_due = False
+            self._judge(outcome)
+            moved = self._advance_all(wall_ms, outcome)
+
+    def _someone_waits(self) -> bool:
+        """Whether a log that nothing cuts has a tail: what it waits for may be for the rule."""
+        return any(chain.tail for log, chain in self.chains.items() if log not in self._bounds)
+
+    def _advance_all(self, wall_ms: int, outcome: Outcome) -> bool:
+        ever = bool(outcome.applied)
+        moved = True
+        while moved:
+            moved = False
+            for chain in self.chains.values():
+                if chain.tail and self._advance(chain, wall_ms, outcome):
+                    moved = ever = True
+        return ever
+
+    def _advance(self, chain: LogChain, wall_ms: int, outcome: Outcome) -> bool:
+        before = chain.applied_seq
+        while chain.tail and not chain.broken_seq:
+            held = chain.tail[0]
+            if not self._past_is_applied(chain, held):
+                break
+            if held.decoded is None and not self._read(
+                chain, held, chain.past_with(held.entry), outcome
+            ):
+                break
+            decoded = held.decoded
+            assert decoded is not None
+            if held.seq > chain.allowed_seq and not self._counts_at_once(chain, held):
+                break
+            if self.document.too_wide(chain.writer, decoded.operations):
+                self._broken(chain, held, "a record has too many fields", outcome)
+                break
+            self._observe(chain, decoded.hlc_max, wall_ms, outcome)
+            self._apply(chain, held, decoded, outcome)
+        return chain.applied_seq > before
+
+    def _past_is_applied(self, chain: LogChain, held: HeldEntry) -> bool:
+        for log, seq, digest in held.entry.past:
+            other = self.chains.get(log)
+            if other is None or other.applied_seq < seq:
+                return False
+            if other.hash_at(seq) not in (None, digest):
+                return False
+        return True
+
+    def _read(
+        self, chain: LogChain, held: HeldEntry, past: Mapping[LogId, int], outcome: Outcome
+    ) -> bool:
+        """Decode an entry's content. False: it waits for statements or a key, or is broken."""
+        entry = held.entry
+        if entry.heads and not self.trust.knows(entry.heads):
+            return False
+        keys = self.keys(entry.epoch)
+        if keys is None:
+            return False
+        if not self._past_grows(chain, held):
+            self._broken(chain, held, "its past goes back", outcome)
+            return False
+        try:
+            plaintext = self.compression.expand(
+                open_entry(entry, held.header, keys), ENTRY_EXPANDED_BYTES_MAX
+            )
+            held.decoded = self.codec.decode(plaintext, held.seq, chain.log, past)
+        except PeerError as error:
+            self._broken(chain, held, error.detail, outcome)
+            return False
+        return True
+
+    def _past_grows(self, chain: LogChain, held: HeldEntry) -> bool:
+        """Whether an entry names other logs only, and each further than its log did before."""
+        if not held.entry.past:
+            return True
+        before = dict(chain.declared)
+        for earlier in chain.tail:
+            if earlier is held:
+                break
+            before.update((one.log, one.seq) for one in earlier.entry.past)
+        return all(
+            one.log != chain.log and one.seq > before.get(one.log, 0) for one in held.entry.past
+        )
+
+    def _broken(self, chain: LogChain, held: HeldEntry, why: str, outcome: Outcome) -> None:
+        chain.broken_seq = held.seq
+        held.decoded = None
+        if self._bounds:
+            self._judge_due = True
+        outcome.alerts.append(
+            Alert(AlertKind.BROKEN_CONTENT, chain.log, chain.owner.device, f"{held.seq}: {why}")
+        )
+
+    def _apply(self, chain: LogChain, held: HeldEntry, decoded: Decoded, outcome: Outcome) -> None:
+        operations = decoded.operations
+        self.document.put(
+            chain.writer,
+            chain.clock_end,
+            held.seq,
+            operations,
+            decoded.stored,
+            outcome.touched,
+        )
+        chain.has_applied(held, len(operations))
+        self._changed.add(chain.log)
+        outcome.applied.append(AppliedEntry(chain.log, chain.owner.device, held.seq, operations))
+
+    # --- judging ---
+
+    def view(self, trust: TrustView) -> None:
+        """Take a newer view of membership; `settle` then does what follows from it."""
+        self.trust = trust
+        for chain in self.chains.values():
+            owner = trust.log_owner(chain.log)
+            if owner is not None:
+                chain.owner = owner
+        self.find_bounds()
+        self._judge_due = bool(self._bounds)
+
+    def find_bounds(self) -> None:
+        """Where standing removals and forks cut the logs of this collection."""
+        bounds: dict[LogId, tuple[Bound, ...]] = {}
+        hashes: dict[tuple[LogId, int], EntryHash] = {}
+        for log, chain in self.chains.items():
+            cuts = []
+            for removal in self.trust.removals(chain.owner.device, self.collection):
+                if removal.cut is None:
+                    continue
+                seq, digest = removal.cut.get(log, (0, NO_ENTRY))
+                if seq > SEQ_MAX:
+                    continue
+                known = chain.hash_at(seq) if seq else None
+                if known is not None and known != digest:
+                    seq -= 1
+                elif seq:
+                    hashes[log, seq] = digest
+                cuts.append(Bound(removal.id, seq))
+            if chain.fork_seq:
+                cuts.append(Bound(FORK, chain.fork_seq - 1))
+            if cuts:
+                bounds[log] = tuple(cuts)
+        self._cut_hashes = hashes
+        if bounds != self._bounds:
+            self._bounds = bounds
+            self._judge_due = True
+
+    def _inside(self, log: LogId, seq: int) -> bool:
+        return all(seq <= bound.seq for bound in self._bounds.get(log, ()))
+
+    def _counts_at_once(self, chain: LogChain, held: HeldEntry) -> bool:
+        """Whether the full rule need not be asked, given that its past is applied.
+
+        Everything it adds to its log's past, and itself, lies inside every cut; and what its log
+        named before was judged before (an entry that had not heard of a removal carries what it
+        names; one that had was judged with it).
+        """
+        if not self._bounds:
+            return True
+        return self._inside(chain.log, held.seq) and all(
+            self._inside(one.log, one.seq) for one in held.entry.past
+        )
+
+    def _judge(self, outcome: Outcome) -> None:
+        """Ask the full rule about every log."""
+        if any(chain.start_seq > chain.base_seq for chain in self.chains.values()):
+            raise Shrank  # what our own base left out of memory is needed now
+        self._read_tails(outcome)
+        removals = {bound.removal for cuts in self._bounds.values() for bound in cuts}
+        removals_in = {
+            heads: frozenset(
+                removal
+                for removal in removals
+                if removal != FORK and self.trust.in_past(removal, heads)
+            )
+            for heads in {past.heads for one in self.chains.values() for past in one.pasts}
+            if heads and self.trust.knows(heads)
+        }
+        lengths = accept(
+            {
+                log: Chain(
+                    device=chain.owner.device,
+                    length=chain.readable_seq(),
+                    links=chain.links(removals_in),
+                    floor=chain.base_seq,
+                )
+                for log, chain in self.chains.items()
+            },
+            self._bounds,
+        )
+        for log, chain in self.chains.items():
+            chain.allowed_seq = lengths[log]
+        for log, cuts in self._bounds.items():
+            base = self.chains[log].base_seq
+            if any(bound.seq < base for bound in cuts):
+                outcome.alerts.append(
+                    Alert(AlertKind.BASE_STALE, log, self.chains[log].owner.device)
+                )
+        if any(lengths[log] < chain.applied_seq for log, chain in self.chains.items()):
+            raise Shrank
+
+    def _read_tails(self, outcome: Outcome) -> None:
+        """Decode what is held, as far as it can be: only what can be read can count."""
+        for chain in self.chains.values():
+            past = dict(chain.declared)
+            for held in chain.tail:
+                past.update((one.log, one.seq) for one in held.entry.past)
+                if held.decoded is not None:
+                    continue
+                if chain.broken_seq or not self._past_is_here(held):
+                    break
+                if not self._read(chain, held, past, outcome):
+                    break
+
+    def _past_is_here(self, held: HeldEntry) -> bool:
+        for log, seq, digest in held.entry.past:
+            other = self.chains.get(log)
+            if other is None or other.held_seq < seq or other.hash_at(seq) not in (None, digest):
+                return False
+        return True
