@@ -28,7 +28,6 @@ from presenced.presence.progress import (
     Place,
     Progress,
     Unit,
-    merge_knows,
     parse_progress,
     tolerance_in,
 )
@@ -140,7 +139,7 @@ def seek(
             done=shown.done,
             of=copy,
             was=shown.was,
-            knows=merge_knows(value.knows for value in draft.all_progress()),
+            knows=draft.merged_knows(),
             acts=with_act(draft, act_row(hlc, CONTINUE, at)),
         )
         draft.write(PROGRESS, progress.to_value(), hlc=hlc)
@@ -226,7 +225,7 @@ def _record_decision(
     sitting: Sitting | None = None,
     told: int = 0,
 ) -> None:
-    knows = merge_knows(branch.knows for branch in draft.all_progress())
+    knows = draft.merged_knows()
     knows[draft.log_name] = min(knows.get(draft.log_name, 0) + 1, KNOWS_MAX)
     hlc = draft.tick()
     acts = with_act(draft, act_row(hlc, decision.value, value.at))

@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 from presenced.errors import Conflict
 from presenced.ids import LogId, RecordId, show_id
 from presenced.presence.fields import HOLDER, PROGRESS, SESSION_MAP, UNKNOWN, is_label, spec_of
-from presenced.presence.limits import LABELLED_FIELDS_MAX, OTHER_FIELDS_MAX
-from presenced.presence.progress import BEGINNING, Progress, Unit, parse_progress
+from presenced.presence.limits import KNOWS_LOGS_MAX, LABELLED_FIELDS_MAX, OTHER_FIELDS_MAX
+from presenced.presence.progress import BEGINNING, Progress, Unit, merge_knows, parse_progress
 from presenced.presence.rules import Resolution, resolve
 from presenced.replica.hlc import Hlc
 from presenced.replica.slot import FieldSlots, Operation, RecordSlots, Slot
@@ -126,6 +126,15 @@ class RecordDraft:
         """Every readable progress value, live or covered."""
         values = (parse_progress(slot.value, self.unit) for slot in self.field(PROGRESS).values())
         return [value for value in values if value is not None]
+
+    def merged_knows(self) -> dict[str, int]:
+        """Every decision that any readable slot has seen; if too many, of this field's writers."""
+        knows = merge_knows(value.knows for value in self.all_progress())
+        if len(knows) <= KNOWS_LOGS_MAX:
+            return knows
+        writers = {self._log_name(log) for log in (self.log, *self.field(PROGRESS))}
+        kept = sorted(knows, key=lambda log: (log not in writers, log))[:KNOWS_LOGS_MAX]
+        return {log: knows[log] for log in kept}
 
     def claims(self) -> dict[LogId, list[Any]]:
         """Every readable claim `[number, phase]`, live or covered."""

@@ -9,12 +9,14 @@ Rules of this file:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from presenced.errors import NotFound
 from presenced.presence.draft import RecordDraft
 from presenced.presence.fields import (
     CORE,
+    FOLLOW_MAP,
     FOLLOWED,
     NOTIFY,
     NOTIFY_CHOICES,
@@ -22,8 +24,10 @@ from presenced.presence.fields import (
     TITLE,
     UNFOLLOWED,
 )
-from presenced.presence.naming import normal_uri, tag_field
+from presenced.presence.naming import follow_id, normal_uri, tag_field
 from presenced.presence.values import FOLLOW_KINDS, checked_choice, checked_title
+from presenced.replica.hlc import Hlc
+from presenced.replica.slot import Operation
 
 
 class NotFollowed(NotFound):
@@ -67,6 +71,24 @@ def follow(
     elif title and title != _shown_title(draft):
         set_title(draft, title)
     draft.write(STATE, FOLLOWED)
+
+
+def new_follow(
+    uri: str, *, kind: str = "feed", title: str | None = None, tick: Callable[[], Hlc]
+) -> Operation:
+    """The one operation that `follow(imported=True)` writes for a record not known here yet.
+
+    For imports of many: a quarter of the cost of a draft. Raises `InvalidValue`s.
+    """
+    record = follow_id(uri)
+    if kind not in FOLLOW_KINDS:
+        checked_choice(kind, FOLLOW_KINDS)
+    core = (
+        {"kind": kind, "title": checked_title(title), "uri": uri}
+        if title
+        else {"kind": kind, "uri": uri}
+    )
+    return Operation(FOLLOW_MAP, record, CORE, tick(), core, {})
 
 
 def unfollow(draft: RecordDraft) -> None:

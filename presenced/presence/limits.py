@@ -30,3 +30,6 @@ SUMMARY_CONTESTS_MAX: Final = 1_000
 
 SUMMARY_TEXT_CHARS_MAX: Final = 200
 "characters of a text value that a summary repeats; the record has the whole"
+
+KNOWS_LOGS_MAX: Final = 512
+"logs in the `knows` that we write: merging what a faulty device wrote must not outgrow a value"

@@ -23,7 +23,7 @@ from presenced.presence.draft import Coverage, RecordDraft
 from presenced.presence.fields import HOLDER, OPEN, PROGRESS, STATE
 from presenced.presence.holder import Standing, standing
 from presenced.presence.limits import ACTS_MAX
-from presenced.presence.progress import BEGINNING, Place, Progress, Unit, merge_knows, page_ppm
+from presenced.presence.progress import BEGINNING, Place, Progress, Unit, page_ppm
 from presenced.replica.hlc import Hlc, hlc_ms
 
 FIRST_WRITE_PLAYED_MS: Final = 10_000
@@ -76,9 +76,8 @@ def begun_here(draft: RecordDraft) -> Sitting:
 def begin_at_offered(sitting: Sitting, draft: RecordDraft) -> None:
     """The sitting begins from the shown value and all that is applied now."""
     shown = draft.shown_progress()
-    knows = merge_knows(value.knows for value in draft.all_progress())
     sitting.begun = True
-    sitting.base = replace(shown, knows=knows)
+    sitting.base = replace(shown, knows=draft.merged_knows())
     sitting.coverage = {name: draft.covering(name) for name in (HOLDER, PROGRESS, STATE)}
     sitting.furthest = shown.place
 

@@ -142,7 +142,7 @@ class Recap:
     ) -> None:
         """Note which of a record's fields (None: all) hold values written apart, as of now.
 
-        A field noted before is judged anew; one whose difference has ended is forgotten.
+        A field noted before is judged anew; one where nothing loses any more is forgotten.
         """
         for name in list(slots) if fields is None else fields:
             field_slots = slots.get(name, {})
@@ -150,7 +150,7 @@ class Recap:
             if len(field_slots) < 2 and key not in self._both:
                 continue
             shown = resolve(map_name, name, field_slots, unit=unit)
-            if not shown.losing and shown.rule != "agree":
+            if not shown.losing:
                 self._both.pop(key, None)
                 continue
             if len(self._both) >= SUMMARY_CONTESTS_MAX and key not in self._both:

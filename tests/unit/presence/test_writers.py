@@ -12,7 +12,12 @@ from presenced.presence import decisions, holder, player
 from presenced.presence.choice import NotRestorable, take_value
 from presenced.presence.draft import RecordDraft, TooManyFields
 from presenced.presence.history import history
-from presenced.presence.limits import ACTS_MAX, LABELLED_FIELDS_MAX, OTHER_FIELDS_MAX
+from presenced.presence.limits import (
+    ACTS_MAX,
+    KNOWS_LOGS_MAX,
+    LABELLED_FIELDS_MAX,
+    OTHER_FIELDS_MAX,
+)
 from presenced.presence.progress import Unit
 from presenced.presence.sitting import FIRST_WRITE_PLAYED_MS, Sitting, begun_here, checkpoint
 from presenced.replica.hlc import HybridClock, hlc_ms, make_hlc
@@ -301,6 +306,20 @@ def test_knows_is_keyed_by_the_text_of_the_log_id() -> None:
     draft = RecordDraft("session", RECORD, {}, log=log, tick=lambda: make_hlc(1))
     decisions.restart(draft)
     assert draft.operations[0].value["knows"] == {show_id(log): 1}
+
+
+def test_what_faulty_devices_claim_to_know_cannot_outgrow_a_value() -> None:
+    desk = Desk()
+    desk.arrive("progress", progress(1, knows={f"a{n}": 1 for n in range(400)}))
+    desk.arrive(
+        "progress", progress(1, knows={f"b{n}": 1 for n in range(400)} | {"third": 7}), log=THIRD
+    )
+    for _ in range(2):
+        draft = desk.draft()
+        decisions.restart(draft)
+        desk.keep(draft)
+    knows = desk.progress()["knows"]
+    assert (knows["own"], knows["third"], len(knows)) == (2, 7, KNOWS_LOGS_MAX)
 
 
 def test_history_lists_readable_rows_newest_first_and_any_row_can_be_adopted() -> None:
