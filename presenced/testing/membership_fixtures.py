@@ -33,7 +33,7 @@ def run(case: Mapping[str, Any]) -> list[str]:
     kept = [one for one in drawing.statements if not _refused(one)]
     first = answer(drawing, kept, collections)
     problems = [
-        f"{key}: expected {expected[key]!r}, got {first[key]!r}"
+        f"{key}: expected {expected[key]!r}, got {first.get(key)!r}"
         for key in sorted(expected.keys() - {"owed_collections"})
         if key not in first or first[key] != expected[key]
     ]
