@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from presenced.errors import InvalidValue
 from presenced.ids import LogId
 from presenced.presence.decisions import check_place, rewind
 from presenced.presence.draft import RecordDraft
@@ -63,8 +64,13 @@ class ReportOutcome:
 
 
 def report(draft: RecordDraft, sitting: Sitting, said: Report, *, mono_ms: int) -> ReportOutcome:
-    """Take a player's report into its sitting; write if it is time (see `checkpoint`)."""
+    """Take a player's report into its sitting; write if it is time (see `checkpoint`).
+
+    Raises `InvalidValue` for a place, size or time that cannot be.
+    """
     check_place(said.at, said.of, draft.unit)
+    if said.played_ms < 0:
+        raise InvalidValue("played backwards", hint="Time played is not negative.")
     claimed = standing(draft)
     if claimed.standing is Standing.OVERTAKEN or (
         claimed.standing is Standing.VACANT and said.stopped

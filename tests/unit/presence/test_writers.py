@@ -298,6 +298,8 @@ def test_places_that_a_value_cannot_hold_are_refused(at: int, of: int | None) ->
     with pytest.raises(InvalidValue):
         Desk().report(Sitting(), at, of=of)
     with pytest.raises(InvalidValue):
+        Desk().report(Sitting(), 0, played_ms=-1)
+    with pytest.raises(InvalidValue):
         decisions.rewind(Desk(Unit.PPM).draft(), 1_000_001)
 
 
