@@ -19,12 +19,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from presenced.crypto import derive
 from presenced.crypto.aead import commitment
 from presenced.crypto.keys import DhKey, SigningKey, seal_to
 from presenced.ids import (
     COLLECTIONS,
+    HASH_BYTES,
     Collection,
     DeviceId,
     EntryHash,
@@ -106,6 +108,7 @@ class Drawing:
         return next(id_ for id_, other in self.names.items() if other == name)
 
 
+@cache
 def drawn_device(name: str) -> DrawnDevice:
     """The keys behind a drawn name."""
 
@@ -247,6 +250,11 @@ def drawn_epoch_key(line_id: str) -> bytes:
     return hash_bytes(_DRAW_DOMAIN, b"epoch", line_id.encode())
 
 
+def cut_word(cut: Cut) -> str:
+    """The word of a drawn cut."""
+    return cut[CUT_LOG][1].lstrip(b"\0").decode()
+
+
 def _word_id(word: str) -> StatementId:
     return StatementId(word.encode())
 
@@ -321,7 +329,8 @@ class _BodyReader:
 
 
 def _sealed(name: str, epoch: str) -> bytes:
-    return seal_to(drawn_device(name).sealing.public, drawn_epoch_key(epoch))
+    once = DhKey(hash_bytes(_DRAW_DOMAIN, b"box", name.encode(), epoch.encode()))
+    return seal_to(drawn_device(name).sealing.public, drawn_epoch_key(epoch), ephemeral=once)
 
 
 _PART_WORDS = frozenset({"has", "cuts", "removes", "parents", "to", "epochs"})
@@ -343,5 +352,7 @@ def _cuts(words: list[str]) -> Cuts:
     cuts: dict[Collection, Cut] = {}
     for word in words:
         collection, _, cut = word.partition("=")
-        cuts[_COLLECTIONS[collection]] = {CUT_LOG: (0, EntryHash(cut.encode()))}
+        cuts[_COLLECTIONS[collection]] = {
+            CUT_LOG: (0, EntryHash(cut.encode().rjust(HASH_BYTES, b"\0")))
+        }
     return cuts

@@ -14,7 +14,7 @@ from math import factorial
 from typing import Any, Final
 
 from presenced.ids import COLLECTIONS
-from presenced.testing.draw import CUT_LOG, Drawing, draw
+from presenced.testing.draw import Drawing, cut_word, draw
 from presenced.trust.bodies import StatementType
 from presenced.trust.dag import StatementDag
 from presenced.trust.debts import Debt, ShareOwed
@@ -113,7 +113,7 @@ def _removals(members: Members, drawing: Drawing) -> dict[str, Any]:
     return {
         drawing.names[device]: {
             drawing.words[removal.id]: {
-                name: sorted({cut[CUT_LOG][1].decode() for cut in cuts}) or "open"
+                name: sorted({cut_word(cut) for cut in cuts}) or "open"
                 for name, cuts in removal.cuts.items()
             }
             for removal in members.removals(device)

@@ -18,13 +18,14 @@ def random_world(seed: int, *, statements: int = 14, devices: int = 6) -> list[s
     made: list[tuple[str, str]] = [(ids[0], "genesis")]
     admitted = [names[0]]
     lonely = rng.random()
+    removals = rng.choice((2, 9))
     for place in range(1, count):
         recent = ids[max(0, place - rng.choice((2, 4, 14))) : place]
         heads = rng.sample(recent, min(len(recent), 1 if rng.random() < lonely else 2))
         if rng.random() < 0.02:
             heads.append("zz")
         author = rng.choice(admitted if rng.random() < 0.95 else names)
-        type_, body = _act(rng, names, admitted, made)
+        type_, body = _act(rng, names, admitted, made, removals)
         if type_ == "recover" and rng.random() < 0.85:
             author = "root"
         lines.append(f"{ids[place]}: {author} {type_} {body} after {' '.join(heads)}")
@@ -33,11 +34,15 @@ def random_world(seed: int, *, statements: int = 14, devices: int = 6) -> list[s
 
 
 def _act(
-    rng: random.Random, names: list[str], admitted: list[str], made: list[tuple[str, str]]
+    rng: random.Random,
+    names: list[str],
+    admitted: list[str],
+    made: list[tuple[str, str]],
+    removals: float,
 ) -> tuple[str, str]:
     type_ = rng.choices(
         ("add", "remove", "recover", "rotate", "share", "cut", "sealing_key", "novelty"),
-        (9, 9, 2, 3, 2, 2, 1, 0.5),
+        (9, removals, removals / 5, 4, 3, 2, 1, 0.5),
     )[0]
     some = ",".join(rng.sample(COLLECTIONS, rng.randint(1, 3)))
     who = rng.choice(names)
