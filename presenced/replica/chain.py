@@ -59,6 +59,8 @@ class LogChain:
     start_seq: int = 0
     "entries up to here came out of a base: their hashes and pasts are not in memory"
     start_hash: EntryHash = NO_ENTRY
+    based_seq: int = 0
+    "entries up to here are in the base on disk"
     hashes: bytearray = field(default_factory=bytearray)
     "32 bytes per entry from `start_seq` + 1 on"
     declared: dict[LogId, int] = field(default_factory=dict)

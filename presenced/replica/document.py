@@ -123,8 +123,12 @@ class Document:
         operations: Sequence[Operation],
         stored: Sequence[bytes],
         touched: Touched,
+        shown: Sequence[bytes] | None = None,
     ) -> None:
-        """Add the operations of the writer's entry `seq`, whose first item has `clock`."""
+        """Add the operations of the writer's entry `seq`, whose first item has `clock`.
+
+        `stored` are the bytes their slots store, `shown` the base32 of their records if known.
+        """
         section = self._section(writer, clock)
         section.structs += len(operations)
         pieces = section.pieces
@@ -133,7 +137,7 @@ class Document:
         records = [operation[1] for operation in operations]
         self.dirty.update([record[0] for record in records])
         for operation, record, raw, text in zip(
-            operations, records, stored, shown_records(records), strict=True
+            operations, records, stored, shown or shown_records(records), strict=True
         ):
             root, field = operation[0], operation[2]
             lane = lanes.get((root, field)) or self._lane(writer, root, field)

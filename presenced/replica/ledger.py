@@ -47,6 +47,7 @@ from presenced.replica.rows import (
     AlertKind,
     AppliedEntry,
     ForkProof,
+    LogHead,
     Outcome,
     StoredEntry,
 )
@@ -75,6 +76,7 @@ class Ledger:
         self.collection = collection
         self.trust = trust
         self.clock = clock
+        self._naming = naming
         self.codec = OperationCodec(naming)
         self.compression = Compression()
         self.document = Document()
@@ -146,6 +148,18 @@ class Ledger:
         outcome.heads += [self.chains[log].head(self.collection) for log in sorted(self._changed)]
         self._changed.clear()
         outcome.quarantined = self.quarantined()
+
+    def all_changed(self) -> None:
+        """Every head is to be written again."""
+        self._changed.update(self.chains)
+
+    def forget_changed(self) -> None:
+        """Nothing is to be written: all of this came from disk."""
+        self._changed.clear()
+
+    def empty(self) -> Ledger:
+        """A new ledger of the same collection under the same view."""
+        return Ledger(self.space, self.collection, self._naming, self.trust, self.clock)
 
     # --- holding ---
 
@@ -240,6 +254,17 @@ class Ledger:
             self._judge_due = False
             self._judge(outcome)
             moved = self._advance_all(wall_ms, outcome)
+
+    def judge(self, outcome: Outcome) -> None:
+        """Only find out whether what is applied still counts. Raises `Shrank` if not all does."""
+        if self._judge_due:
+            self._judge_due = False
+            self._judge(outcome)
+            self._judge_due = True
+
+    def apply_tail(self, chain: LogChain, outcome: Outcome) -> bool:
+        """Apply what may be of one log; whether anything was."""
+        return self._advance(chain, 0, outcome)
 
     def _someone_waits(self) -> bool:
         """Whether a log that nothing cuts has a tail: what it waits for may be for the rule."""
@@ -355,6 +380,25 @@ class Ledger:
                 chain.owner = owner
         self.find_bounds()
         self._judge_due = bool(self._bounds)
+
+    @property
+    def cut(self) -> bool:
+        """Whether a removal or a fork cuts any log here."""
+        return bool(self._bounds)
+
+    def is_cut(self, heads: Iterable[LogHead]) -> bool:
+        """Whether any of these logs is cut, before it has a chain."""
+        for head in heads:
+            owner = self.trust.log_owner(head.log)
+            if head.fork_seq or (
+                owner is not None
+                and any(
+                    removal.cut is not None
+                    for removal in self.trust.removals(owner.device, self.collection)
+                )
+            ):
+                return True
+        return False
 
     def find_bounds(self) -> None:
         """Where standing removals and forks cut the logs of this collection."""

@@ -36,8 +36,8 @@ BASE_SLOTS_PER_CHUNK: Final = 4_000
 BASE_CHUNK_EXPANDED_BYTES_MAX: Final = 768 * 1024
 "plaintext of one chunk: the slots that fill it travel in one message even if incompressible"
 
-BASE_CHUNKS_MAX: Final = 100_000
-"chunks of one snapshot"
+BASE_CHUNKS_MAX: Final = 16_384
+"chunks of one snapshot: their hashes fit one message, and 65 million slots are enough"
 
 BASE_TAIL_ENTRIES: Final = 20_000
 "entries replayed at start before a new base is worth its half second (about 40 us an entry)"

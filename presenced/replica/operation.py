@@ -52,6 +52,15 @@ class Decoded(NamedTuple):
     hlc_max: int
 
 
+class SnapshotRow(NamedTuple):
+    """One slot of a snapshot: the operation that wrote it, where it stands, what is stored."""
+
+    clock: int
+    seq: int
+    operation: Operation
+    stored: bytes
+
+
 class OperationCodec:
     """Encodes and decodes the operations of one collection's entries."""
 
@@ -116,9 +125,45 @@ class OperationCodec:
             raise Malformed("a field is written twice in one entry")
         return Decoded(operations, stored, hlc_max)
 
-    def _rows(self, plaintext: bytes) -> list[Any]:
-        if len(plaintext) > ENTRY_EXPANDED_BYTES_MAX:
-            raise LimitExceeded("entry-expanded-bytes", str(len(plaintext)))
+    def decode_rows(
+        self, rows: Sequence[Any], log: LogId, frontier: Mapping[LogId, int]
+    ) -> list[SnapshotRow]:
+        """Slots of a snapshot: `[map, record, field, clock, [seq, hlc, value, seen]]`, one log's.
+
+        By clock, within the log's own `frontier`, ids stated. The rows come out of `canonical`.
+        Raises `Malformed` or `LimitExceeded`.
+        """
+        pack, plain = self._pack, self._is_plain
+        named: set[tuple[str, str]] = set()
+        read = []
+        before, seq_max = -1, frontier.get(log, 0)
+        try:
+            for root, record, field, clock, (seq, hlc, value, seen) in rows:
+                if (root, field) not in named:
+                    named.add((check_name(root), check_name(field)))
+                if type(record) is not bytes or len(record) != ID_BYTES:
+                    raise Malformed("slot: record")
+                if type(clock) is not int or not before < clock <= SEQ_MAX:
+                    raise Malformed("slot: clock")
+                if type(seq) is not int or not 0 < seq <= seq_max:
+                    raise Malformed("slot: seq")
+                if type(hlc) is not int or not 0 <= hlc <= HLC_MAX or type(seen) is not list:
+                    raise Malformed("slot: hlc or seen")
+                before = clock
+                if not plain(value):
+                    decode(pack(value))
+                raw = pack((seq, hlc, value, seen))
+                if len(raw) > VALUE_BYTES_MAX:
+                    self._check_size(value)
+                heard = _seen_mapping(seen, log, frontier) if seen else NOTHING_SEEN
+                operation = _operation((root, record, field, hlc, value, heard))
+                read.append(SnapshotRow(clock, seq, operation, raw))
+        except (ValueError, TypeError) as error:
+            raise Malformed("not a list of slots") from error
+        return read
+
+    def canonical_rows(self, plaintext: bytes) -> Any:
+        """The value of canonical bytes whose leaves `decode` or `decode_rows` will check."""
         try:
             rows = msgpack.unpackb(
                 plaintext,
@@ -135,6 +180,12 @@ class OperationCodec:
             raise Malformed(f"not canonical msgpack: {type(error).__name__}") from error
         if again != plaintext:
             raise Malformed("not in canonical form")
+        return rows
+
+    def _rows(self, plaintext: bytes) -> list[Any]:
+        if len(plaintext) > ENTRY_EXPANDED_BYTES_MAX:
+            raise LimitExceeded("entry-expanded-bytes", str(len(plaintext)))
+        rows = self.canonical_rows(plaintext)
         if type(rows) is not list or not rows:
             raise Malformed("not a list of operations")
         if len(rows) > ENTRY_OPERATIONS_MAX:

@@ -149,6 +149,8 @@ class Outcome:
     "entries held that the rule of acceptance keeps out at the moment"
     rebuilt: bool = False
     "acceptance shrank: the document was built anew, every view of the collection is stale"
+    adopted_from: DeviceId | None = None
+    "the device whose snapshot this one started from"
     paused: bool = False
     "a bound was reached and entries were not taken: ask the peer again later"
     alerts: list[Alert] = field(default_factory=list)

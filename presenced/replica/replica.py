@@ -1,0 +1,384 @@
+"""One collection on one device: own edits in, entries out; entries in, changed records out.
+
+Rules of this file: every call that changes something returns an `Outcome`; the caller commits its
+rows in one transaction before anything is sent, answered or shown (DESIGN §5 *Order on one
+device*). If that transaction fails, or `DocumentLost` is raised, the caller drops the outcome and
+calls `drop`: the next use loads again from what is committed. The document is loaded when it is
+first needed; `frontier` is known without it.
+
+Invariant: no remote entry is applied while the overlay holds an edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain as concatenated
+
+from presenced.clock import Instant
+from presenced.crypto.keys import SigningKey
+from presenced.errors import InvalidValue, Malformed, NotAllowed
+from presenced.ids import Collection, LogId, RecordId, SpaceId
+from presenced.replica.arrivals import Arrivals, Parked
+from presenced.replica.chain import LogChain
+from presenced.replica.digest import ContentDigest
+from presenced.replica.frontier import Frontier
+from presenced.replica.hlc import HybridClock
+from presenced.replica.ledger import Ledger, Shrank
+from presenced.replica.limits import BASE_TAIL_ENTRIES, OVERLAY_FIELDS_MAX
+from presenced.replica.loading import Recent, load_ledger
+from presenced.replica.operation import OperationCodec
+from presenced.replica.overlay import Overlay
+from presenced.replica.rows import Alert, AlertKind, BaseChunk, Outcome
+from presenced.replica.sealing import seal_operations
+from presenced.replica.seams import RecordNaming, ReplicaReader, TrustView
+from presenced.replica.slot import Operation, RecordSlots
+from presenced.replica.snapshot import (
+    parse_manifest,
+    place_snapshot,
+    take_snapshot,
+    verify_manifest,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLog:
+    """The log that this device writes in a collection, and the key that signs it."""
+
+    log: LogId
+    signing: SigningKey
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What is held and not applied."""
+
+    waiting: int
+    "entries that wait for their past, statements or a key"
+    quarantined: int
+    "entries that the rule of acceptance, or their own content, keeps out"
+    unsent: int
+    "own fields in the overlay"
+
+
+class Replica:
+    """See the module. `own` is None on a device that only reads."""
+
+    def __init__(
+        self,
+        *,
+        space: SpaceId,
+        collection: Collection,
+        own: OwnLog | None,
+        reader: ReplicaReader,
+        naming: RecordNaming,
+        trust: TrustView,
+        clock: HybridClock,
+    ) -> None:
+        self.space = space
+        self.collection = collection
+        self._own = own
+        self._reader = reader
+        self._naming = naming
+        self._trust = trust
+        self._clock = clock
+        self._codec = OperationCodec(naming)
+        self._ledger: Ledger | None = None
+        self._digest: ContentDigest | None = None
+        self._overlay: Overlay | None = None
+        self._recent = Recent(reader, collection)
+        self._arrivals = Arrivals()
+
+    # --- life ---
+
+    @property
+    def loaded(self) -> bool:
+        return self._ledger is not None
+
+    def load(self) -> None:
+        """Build the document from what is committed, if it is not here yet."""
+        self._loaded()
+
+    def drop(self) -> None:
+        """Forget everything that is not committed; the next use loads again."""
+        self._ledger = self._digest = self._overlay = None
+        self._recent = Recent(self._reader, self.collection)
+        self._arrivals = Arrivals()
+
+    def _loaded(self) -> Ledger:
+        if self._ledger is None:
+            self._use(load_ledger(self._new_ledger(), self._reader, self._recent, use_base=True))
+        assert self._ledger is not None
+        return self._ledger
+
+    def _use(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._digest = ContentDigest(ledger.document)
+
+    def _new_ledger(self) -> Ledger:
+        return Ledger(self.space, self.collection, self._naming, self._trust, self._clock)
+
+    def _unsent(self) -> Overlay:
+        if self._overlay is None:
+            self._overlay = Overlay(self.collection)
+            self._overlay.load(self._reader.overlay(self.collection))
+        return self._overlay
+
+    def _own_chain(self) -> LogChain | None:
+        return None if self._own is None else self._loaded().chain(self._own.log)
+
+    # --- own edits ---
+
+    @property
+    def can_seal(self) -> bool:
+        """Whether own edits can become entries now: a log that goes on, and a key to write under.
+
+        False while a rotation is owed, or when this device's log was cut, forked or broke a rule.
+        """
+        chain = self._own_chain()
+        if chain is None or chain.tail or chain.broken_seq or chain.fork_seq:
+            return False
+        epoch = self._trust.writing_epoch(self.collection)
+        return epoch is not None and self._loaded().keys(epoch) is not None
+
+    def write(self, operations: Sequence[Operation], *, live: bool) -> Outcome:
+        """Own edits, all or none: sealed at once with a live link, else into the overlay.
+
+        1,000 distinct unsent fields are sealed in any case. Of two operations on one field the
+        last one counts. Raises `InvalidValue` (nothing was done) for what the document cannot
+        hold, `NotAllowed` on a device without a log here.
+        """
+        chain = self._own_chain()
+        if chain is None:
+            raise NotAllowed("this device does not write this collection")
+        edits = {(one.map, one.record, one.field): self._codec.canonical(one) for one in operations}
+        overlay = self._unsent()
+        unsent = overlay.operations()
+        document = self._loaded().document
+        if document.too_wide(chain.writer, [*unsent, *edits.values()]):
+            raise InvalidValue("a record would have too many fields")
+        if self.can_seal and (live or len(unsent) + len(edits) > OVERLAY_FIELDS_MAX):
+            if unsent:
+                edits = {(one.map, one.record, one.field): one for one in unsent} | edits
+            return self._seal(list(edits.values()), drop=bool(unsent))
+        outcome = Outcome()
+        outcome.overlay_put = overlay.put(edits.values())
+        for root, record, field in edits:
+            fields = outcome.touched.get((root, record)) or frozenset()
+            outcome.touched[root, record] = fields | {field}
+        return outcome
+
+    def seal_overlay(self) -> Outcome:
+        """Make entries of all unsent edits. Nothing happens if there are none or none can be."""
+        unsent = self._unsent().operations()
+        if not unsent or not self.can_seal:
+            return Outcome()
+        return self._seal(unsent, drop=True)
+
+    def _seal(self, operations: list[Operation], *, drop: bool) -> Outcome:
+        chain, ledger = self._own_chain(), self._loaded()
+        assert chain is not None
+        assert self._own is not None
+        outcome = Outcome()
+        seal_operations(ledger, chain, self._own.signing, operations, outcome)
+        if drop:
+            outcome.overlay_drop = self._unsent().close()
+        return self._finished(outcome)
+
+    # --- entries of others ---
+
+    def receive(self, log: LogId, first_seq: int, raws: Sequence[bytes], now: Instant) -> Outcome:
+        """Entries of one log with consecutive seqs, from a peer. Seal the overlay first.
+
+        Never raises for what a peer sent: what it broke stands in `Outcome.faults`, and whatever
+        was good is kept.
+        """
+        assert not len(self._unsent()), "unsent edits must be sealed before remote entries"
+        ledger = self._loaded()
+        outcome = Outcome()
+        if ledger.chain(log) is None:
+            self._arrivals.park(log, first_seq, raws, outcome)
+            return outcome
+        arrived = Parked(log, first_seq, tuple(raws))
+        self._arrivals.take(ledger, self._recent, arrived, now, outcome)
+        return self._settled(outcome, now.wall_ms)
+
+    def trust_changed(self, trust: TrustView, now: Instant) -> Outcome:
+        """A newer view of membership: what it takes back goes, what waited for it goes on.
+
+        While the overlay holds an edit only the former; then call `settle` after sealing.
+        """
+        self._trust = trust
+        if self._ledger is None:
+            return Outcome()
+        self._ledger.view(trust)
+        if len(self._unsent()):
+            return self._settled(Outcome(), now.wall_ms, only_shrink=True)
+        return self.settle(now)
+
+    def settle(self, now: Instant) -> Outcome:
+        """Apply whatever waited and may go on now. Seal the overlay first."""
+        assert not len(self._unsent()), "unsent edits must be sealed before remote entries"
+        ledger = self._loaded()
+        outcome = Outcome()
+        for arrived in self._arrivals.unpark(ledger):
+            self._arrivals.take(ledger, self._recent, arrived, now, outcome)
+        return self._settled(outcome, now.wall_ms)
+
+    def _settled(self, outcome: Outcome, wall_ms: int, *, only_shrink: bool = False) -> Outcome:
+        ledger = self._loaded()
+        self._recent.add(outcome.entries)
+        try:
+            if only_shrink:
+                ledger.judge(outcome)
+            else:
+                ledger.settle(wall_ms, outcome)
+        except Shrank:
+            self._rebuild(outcome)
+        if self._own is not None:
+            self._own_alerts(outcome)
+        return self._finished(outcome)
+
+    def _rebuild(self, outcome: Outcome) -> None:
+        """Acceptance shrank: the document anew from the log, under the same view."""
+        ledger = load_ledger(
+            self._new_ledger(), self._reader, self._recent, use_base=False, before=self._ledger
+        )
+        self._use(ledger)
+        outcome.rebuilt = True
+        outcome.applied.clear()
+        outcome.touched.clear()
+        if not any(chain.base_seq for chain in ledger.chains.values()):
+            outcome.base = []
+        ledger.all_changed()
+
+    def _own_alerts(self, outcome: Outcome) -> None:
+        assert self._own is not None
+        chain = self._own_chain()
+        device = chain.owner.device if chain is not None else None
+        if any(
+            alert.kind is AlertKind.FORK and alert.log == self._own.log for alert in outcome.alerts
+        ):
+            outcome.alerts.append(Alert(AlertKind.OWN_LOG_DIVERGED, self._own.log, device))
+        if any(entry.log == self._own.log for entry in outcome.entries):
+            outcome.alerts.append(Alert(AlertKind.OWN_LOG_AHEAD, self._own.log, device))
+
+    def _finished(self, outcome: Outcome) -> Outcome:
+        ledger = self._loaded()
+        ledger.document.flush()
+        ledger.take_changed(outcome)
+        self._recent.add(outcome.entries)
+        return outcome
+
+    # --- reading ---
+
+    def record(self, root: str, record: RecordId) -> RecordSlots:
+        """The slots of a record by field and log, own unsent edits included; empty: unknown."""
+        slots = self._loaded().document.slots(root, record)
+        chain = self._own_chain()
+        if chain is not None:
+            for field, slot in self._unsent().slots(root, record, chain.applied_seq + 1):
+                slots.setdefault(field, {})[chain.log] = slot
+        return slots
+
+    def records(self, root: str) -> Iterator[RecordId]:
+        """Every record of a map once."""
+        document, overlay = self._loaded().document, self._unsent()
+        unsent = (record for record in overlay.records(root) if not document.knows(root, record))
+        return concatenated(document.records(root), unsent)
+
+    def knows_record(self, root: str, record: RecordId) -> bool:
+        return self._loaded().document.knows(root, record) or self._unsent().knows(root, record)
+
+    @property
+    def slot_count(self) -> int:
+        """Slots in the document, of all maps."""
+        return self._loaded().document.slot_count
+
+    @property
+    def frontier(self) -> Frontier:
+        """How far every log has come; from the committed heads while nothing is loaded."""
+        if self._ledger is not None:
+            return self._ledger.frontier
+        heads = self._reader.log_heads(self.collection)
+        return Frontier(
+            {head.log: (head.held_seq, head.held_hash) for head in heads if head.held_seq},
+            {head.log: (head.applied_seq, head.applied_hash) for head in heads if head.applied_seq},
+        )
+
+    @property
+    def pending(self) -> Pending:
+        unsent = len(self._unsent())
+        if self._ledger is not None:
+            quarantined = self._ledger.quarantined()
+            return Pending(self._ledger.waiting()[0] - quarantined, quarantined, unsent)
+        heads = self._reader.log_heads(self.collection)
+        return Pending(sum(head.held_seq - head.applied_seq for head in heads), 0, unsent)
+
+    def digest(self) -> bytes:
+        """32 bytes, equal on all devices that applied the same; unsent edits are not in it."""
+        self._loaded()
+        assert self._digest is not None
+        return self._digest.digest(self.collection, self._trust.heads)
+
+    # --- snapshots ---
+
+    def snapshot(self) -> list[bytes]:
+        """The applied document in sealed chunks, manifest first; empty while there is no key."""
+        ledger = self._loaded()
+        epoch = self._trust.writing_epoch(self.collection)
+        keys = ledger.keys(epoch) if epoch is not None else None
+        if epoch is None or keys is None or self._own is None:
+            return []
+        assert self._digest is not None
+        return take_snapshot(ledger, self._digest, epoch, keys, self._own.log, self._own.signing)
+
+    @property
+    def base_due(self) -> bool:
+        """Whether so much lies behind the base that writing one is worth its time. When quiet."""
+        chains = self._loaded().chains.values()
+        return sum(one.applied_seq - one.based_seq for one in chains) >= BASE_TAIL_ENTRIES
+
+    def write_base(self) -> Outcome:
+        """Keep a snapshot of our own, so that the next start replays only what comes after it."""
+        outcome = Outcome()
+        ledger = self._loaded()
+        if any(chain.base_seq for chain in ledger.chains.values()):
+            return outcome
+        chunks = self.snapshot()
+        if chunks:
+            outcome.base = _base_rows(self.collection, chunks)
+            for chain in ledger.chains.values():
+                chain.based_seq = chain.applied_seq
+        return outcome
+
+    def adopt(self, chunks: Sequence[bytes]) -> Outcome:
+        """Start from another device's snapshot. Only where nothing of others is held yet.
+
+        Own unsent edits stay unsent. Raises `PeerError`s for a snapshot that is not what its
+        sponsor signed, `NotAllowed` if there already are entries; nothing was changed then.
+        """
+        if any(seq for seq, _ in self._loaded().frontier.held.values()):
+            raise NotAllowed("a snapshot is adopted by an empty collection only")
+        if not chunks:
+            raise Malformed("snapshot without a manifest")
+        outcome = Outcome()
+        ledger = self._new_ledger()
+        manifest = parse_manifest(chunks[0])
+        verify_manifest(manifest, ledger)
+        place_snapshot(ledger, manifest, chunks[1:], adopted=True, outcome=outcome)
+        digest = ContentDigest(ledger.document)
+        if digest.digest(self.collection, manifest.heads) != manifest.digest:
+            raise Malformed("snapshot is not what its digest says")
+        self._ledger, self._digest = ledger, digest
+        sponsor = self._trust.log_owner(manifest.sponsor)
+        assert sponsor is not None
+        outcome.adopted_from = sponsor.device
+        outcome.base = _base_rows(self.collection, chunks)
+        ledger.all_changed()
+        ledger.take_changed(outcome)
+        return outcome
+
+
+def _base_rows(collection: Collection, chunks: Sequence[bytes]) -> list[BaseChunk]:
+    return [BaseChunk(collection, index, raw) for index, raw in enumerate(chunks)]
