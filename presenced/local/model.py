@@ -33,7 +33,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 # --- edits ---
 
 
-class Follow(Request, tag="follow"):
+class Follow(Request, frozen=True, tag="follow"):
     uri: str
     title: str | None = None
     kind: str = "feed"
@@ -41,11 +41,11 @@ class Follow(Request, tag="follow"):
     notify: str | None = None
 
 
-class Unfollow(Request, tag="unfollow"):
+class Unfollow(Request, frozen=True, tag="unfollow"):
     uri: str
 
 
-class ChangeFollow(Request, tag="change_follow"):
+class ChangeFollow(Request, frozen=True, tag="change_follow"):
     uri: str
     title: str | None = None
     "empty: the original one again"
@@ -54,7 +54,7 @@ class ChangeFollow(Request, tag="change_follow"):
     tags_off: list[str] = field(default_factory=list)
 
 
-class StartSession(Request, tag="start_session"):
+class StartSession(Request, frozen=True, tag="start_session"):
     uri: str
     title: str | None = None
     kind: str = "media"
@@ -85,7 +85,7 @@ SessionActName: TypeAlias = Literal[
 ]
 
 
-class SessionAct(Request, tag="session_act"):
+class SessionAct(Request, frozen=True, tag="session_act"):
     session: str
     "an id"
     act: SessionActName
@@ -102,7 +102,7 @@ class SessionAct(Request, tag="session_act"):
     "adopt: `row` of the history"
 
 
-class ChangeSession(Request, tag="change_session"):
+class ChangeSession(Request, frozen=True, tag="change_session"):
     session: str
     title: str | None = None
     speed: Annotated[float, Meta(ge=0, le=1_000)] | None = None
@@ -111,14 +111,14 @@ class ChangeSession(Request, tag="change_session"):
     aliases_off: list[str] = field(default_factory=list)
 
 
-class ResolveField(Request, tag="resolve"):
+class ResolveField(Request, frozen=True, tag="resolve"):
     map: str
     record: str
     field: str
     log: str
 
 
-class NameDevice(Request, tag="name_device"):
+class NameDevice(Request, frozen=True, tag="name_device"):
     name: str
 
 
@@ -134,7 +134,7 @@ Edit: TypeAlias = (
 )
 
 
-class EditDone(Answer):
+class EditDone(Answer, frozen=True):
     """What became of one edit, in the order asked."""
 
     map: str
@@ -147,7 +147,7 @@ class EditDone(Answer):
     "report: the player goes on apart from the place offered"
 
 
-class EditsDone(Answer):
+class EditsDone(Answer, frozen=True):
     results: list[EditDone]
 
 
@@ -161,16 +161,16 @@ class ImportedFollow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     notify: str | None = None
 
 
-class SkippedLine(Answer):
+class SkippedLine(Answer, frozen=True):
     line: int
     reason: str
 
 
-class ImportProgress(Answer, tag_field="event", tag="progress"):
+class ImportProgress(Answer, frozen=True, tag_field="event", tag="progress"):
     done: int
 
 
-class ImportDone(Answer, tag_field="event", tag="done"):
+class ImportDone(Answer, frozen=True, tag_field="event", tag="done"):
     lines: int
     imported: int
     already_followed: int
@@ -178,7 +178,7 @@ class ImportDone(Answer, tag_field="event", tag="done"):
     skipped_more: int = 0
 
 
-class ImportFailed(Answer, tag_field="event", tag="failed"):
+class ImportFailed(Answer, frozen=True, tag_field="event", tag="failed"):
     """Cut short: `imported` lines are on disk, the rest is not."""
 
     problem: Problem
@@ -188,7 +188,7 @@ class ImportFailed(Answer, tag_field="event", tag="failed"):
 # --- lists ---
 
 
-class FollowShown(Answer):
+class FollowShown(Answer, frozen=True):
     id: str
     uri: str
     title: str
@@ -200,12 +200,12 @@ class FollowShown(Answer):
     updated: str
 
 
-class FollowList(Answer):
+class FollowList(Answer, frozen=True):
     follows: list[FollowShown]
     next: str | None = None
 
 
-class SessionShown(Answer):
+class SessionShown(Answer, frozen=True):
     id: str
     uri: str
     title: str
@@ -232,12 +232,12 @@ class SessionShown(Answer):
     updated: str
 
 
-class SessionList(Answer):
+class SessionList(Answer, frozen=True):
     sessions: list[SessionShown]
     next: str | None = None
 
 
-class HistoryAct(Answer):
+class HistoryAct(Answer, frozen=True):
     log: str
     row: int
     device: str | None
@@ -249,7 +249,7 @@ class HistoryAct(Answer):
     finished: bool
 
 
-class HistoryList(Answer):
+class HistoryList(Answer, frozen=True):
     session: str
     acts: list[HistoryAct]
 
@@ -257,19 +257,19 @@ class HistoryList(Answer):
 # --- devices ---
 
 
-class ClaimShown(Answer):
+class ClaimShown(Answer, frozen=True):
     name: str
     value: str
     basis: str
 
 
-class EvidenceShown(Answer):
+class EvidenceShown(Answer, frozen=True):
     status: str
     reason: str
     claims: list[ClaimShown]
 
 
-class DeviceShown(Answer):
+class DeviceShown(Answer, frozen=True):
     id: str
     name: str
     fingerprint: str
@@ -282,14 +282,14 @@ class DeviceShown(Answer):
     evidence: EvidenceShown | None
 
 
-class DeviceList(Answer):
+class DeviceList(Answer, frozen=True):
     devices: list[DeviceShown]
 
 
 # --- status, summary, doctor ---
 
 
-class LinkShown(Answer):
+class LinkShown(Answer, frozen=True):
     device: str
     name: str
     address: str
@@ -298,20 +298,20 @@ class LinkShown(Answer):
     in_sync: bool
 
 
-class PendingShown(Answer):
+class PendingShown(Answer, frozen=True):
     unsent: int
     waiting: int
     quarantined: int
 
 
-class WorkShown(Answer):
+class WorkShown(Answer, frozen=True):
     kind: str
     done: int
     total: int | None
     unit: str
 
 
-class StatusShown(Answer):
+class StatusShown(Answer, frozen=True):
     version: str
     identity: str | None
     device: str | None
@@ -331,7 +331,7 @@ class StatusShown(Answer):
     alerts: list[str]
 
 
-class LostShown(Answer):
+class LostShown(Answer, frozen=True):
     log: str
     device: str | None
     device_name: str | None
@@ -340,7 +340,7 @@ class LostShown(Answer):
     restorable: bool
 
 
-class SummaryLine(Answer):
+class SummaryLine(Answer, frozen=True):
     map: str
     record: str
     field: str
@@ -354,7 +354,7 @@ class SummaryLine(Answer):
     losing: list[LostShown]
 
 
-class SummaryShown(Answer):
+class SummaryShown(Answer, frozen=True):
     elsewhere: list[SummaryLine]
     here: list[SummaryLine]
     both: list[SummaryLine]
@@ -363,14 +363,14 @@ class SummaryShown(Answer):
     both_more: int
 
 
-class CheckShown(Answer):
+class CheckShown(Answer, frozen=True):
     name: str
     status: Literal["ok", "warn", "fail"]
     detail: str
     next_step: str
 
 
-class DoctorShown(Answer):
+class DoctorShown(Answer, frozen=True):
     checks: list[CheckShown]
 
 
@@ -381,13 +381,13 @@ class InitRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     name: Annotated[str, Meta(min_length=1, max_length=256)]
 
 
-class InitDone(Answer):
+class InitDone(Answer, frozen=True):
     identity: str
     device: str
     phrase: str
 
 
-class PhraseShown(Answer):
+class PhraseShown(Answer, frozen=True):
     confirmed: bool
     phrase: str | None
 
@@ -406,23 +406,23 @@ class PairingBegin(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     name: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
 
 
-class CodeEvent(Answer, tag_field="event", tag="code"):
+class CodeEvent(Answer, frozen=True, tag_field="event", tag="code"):
     code: str
     addresses: list[str]
 
 
-class CandidateEvent(Answer, tag_field="event", tag="candidate"):
+class CandidateEvent(Answer, frozen=True, tag_field="event", tag="candidate"):
     name: str
     fingerprint: str
     words: str
     receives: list[str]
 
 
-class AddedEvent(Answer, tag_field="event", tag="added"):
+class AddedEvent(Answer, frozen=True, tag_field="event", tag="added"):
     device: str
 
 
-class FailedEvent(Answer, tag_field="event", tag="failed"):
+class FailedEvent(Answer, frozen=True, tag_field="event", tag="failed"):
     type: str
     detail: str
 
@@ -430,7 +430,7 @@ class FailedEvent(Answer, tag_field="event", tag="failed"):
 PairingEvent: TypeAlias = CodeEvent | CandidateEvent | AddedEvent | FailedEvent
 
 
-class PairingShown(Answer):
+class PairingShown(Answer, frozen=True):
     over: bool
     events: list[PairingEvent]
 
@@ -439,11 +439,11 @@ class NetRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state: Literal["up", "down"]
 
 
-class NetShown(Answer):
+class NetShown(Answer, frozen=True):
     net: Literal["up", "down"]
 
 
-class Problem(Answer, omit_defaults=True):
+class Problem(Answer, frozen=True, omit_defaults=True):
     """RFC 9457 problem details, with a stable `code` and what to do next."""
 
     status: int
