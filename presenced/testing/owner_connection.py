@@ -1,0 +1,85 @@
+"""The owner API over its Unix socket, as any program of the owner would use it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from presenced.testing.conversation import COMMAND_SECONDS_MAX
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over the owner socket, kept alive between requests."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(os.fspath(self._path))
+
+
+class OwnerConnection:
+    """The owner API of one daemon, over one kept-alive connection."""
+
+    def __init__(self, path: Path, *, seconds: float = COMMAND_SECONDS_MAX) -> None:
+        self._http = _UnixConnection(path, seconds)
+
+    def request(self, method: str, target: str, body: Any = None) -> tuple[int, Any]:
+        """Status and JSON document of one request."""
+        content = None if body is None else json.dumps(body).encode()
+        headers = {} if content is None else {"content-type": "application/json"}
+        self._http.request(method, target, content, headers)
+        response = self._http.getresponse()
+        data = response.read()
+        return response.status, json.loads(data) if data else None
+
+    def get(self, target: str) -> Any:
+        """The document of a GET that must succeed."""
+        status, document = self.request("GET", target)
+        assert status == 200, (target, status, document)
+        return document
+
+    def edit(self, *edits: dict[str, Any]) -> Any:
+        """Edits in one request, all or nothing; on disk when it returns."""
+        status, document = self.request("POST", "/v1/edits", {"edits": list(edits)})
+        assert status == 200, (status, document)
+        return document
+
+    def events(self) -> Iterator[tuple[str, Any]]:
+        """Kind and data of each event from now on. Takes the connection for itself."""
+        self._http.request("GET", "/v1/events")
+        response = self._http.getresponse()
+        assert response.status == 200, response.status
+        kind, data = "", ""
+        while line := response.readline():
+            name, _, value = line.decode().rstrip("\n").partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "data":
+                data = value
+            elif not name and kind:
+                yield kind, json.loads(data)
+                kind, data = "", ""
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
