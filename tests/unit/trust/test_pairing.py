@@ -24,6 +24,7 @@ from presenced.trust.link_limits import (
     CODE_MS_MAX,
     CODE_TRIES_MAX,
     FINISH_MS_MAX,
+    JOIN_BYTES_MAX,
     PREAUTH_MS_MAX,
 )
 from presenced.trust.pairing import PairingMachine
@@ -270,6 +271,32 @@ def test_cut_after_any_byte_nobody_claims_what_the_other_did_not_finish(
                 assert last.admitted <= bool(people[side].committed)
         if added[new]:
             assert added[old]
+
+
+def _admit_with(pair: BytePair, statements: list[bytes]) -> None:
+    """Both approve; the sponsor (side 1) then sends these statements."""
+    with_people(pair)
+    pair.react[1] = lambda effect: (
+        _machine(pair, 1).admitted(statements, START)
+        if isinstance(effect, Admit)
+        else Person(_machine(pair, 1))(effect)
+    )
+    pair.run()
+
+
+def test_a_large_membership_travels_in_several_messages() -> None:
+    statements = [bytes([number]) * 200_000 for number in range(20)]
+    pair, _, new = _pair(False)
+    _admit_with(pair, statements)
+    (joined,) = [effect for effect in pair.seen[new] if isinstance(effect, Joined)]
+    assert list(joined.statements) == statements
+    assert pair.seen[new][-1] == Added(NEW.device)
+
+
+def test_a_membership_above_the_bound_is_not_taken() -> None:
+    pair, _, new = _pair(False)
+    _admit_with(pair, [b"s" * 400_000] * (JOIN_BYTES_MAX // 400_000 + 1))
+    assert "join-statements" in _failure(pair, new).detail
 
 
 def test_codes_are_spread_and_read_back() -> None:
