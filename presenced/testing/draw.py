@@ -340,7 +340,7 @@ def _parts(words: tuple[str, ...]) -> dict[str, list[str]]:
     """What follows each part word; commas separate as spaces do."""
     parts: dict[str, list[str]] = {}
     current: list[str] = []
-    for word in words[1:]:
+    for word in words:
         if word in _PART_WORDS:
             current = parts.setdefault(word, [])
         else:
