@@ -1,0 +1,95 @@
+"""What a replica's outcome becomes: rows for the transaction, events for the owner's clients.
+
+Rules of this file: a row is made from the record as it is after the whole outcome; a record that
+came as one `core` operation gets its row from that operation alone; beyond `EVENTS_EACH_MAX`
+records of one outcome one event says how many changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from presenced.device.commit import Commit
+from presenced.device.effects import Event
+from presenced.ids import Collection, RecordId, show_id
+from presenced.presence.fields import DEVICE_MAP, FOLLOW_MAP, SESSION_MAP
+from presenced.presence.views import FollowRow, SessionRow, follow_row, new_follow_row, session_row
+from presenced.replica.replica import Replica
+from presenced.replica.rows import Outcome
+
+EVENTS_EACH_MAX: Final = 100
+"records of one outcome that are told one by one"
+
+
+def keep_rows(commit: Commit, collection: Collection, outcome: Outcome) -> None:
+    """Put an outcome's log, overlay and base rows into a commit."""
+    commit.entries += outcome.entries
+    commit.heads += outcome.heads
+    commit.overlay_put += outcome.overlay_put
+    if outcome.overlay_drop is not None:
+        commit.overlay_drop[collection] = outcome.overlay_drop
+    if outcome.base is not None:
+        commit.base[collection] = [chunk.raw for chunk in outcome.base]
+    commit.forks += outcome.forks
+
+
+def keep_views(commit: Commit, collection: Collection, outcome: Outcome, replica: Replica) -> int:
+    """Put the rows of all records that changed into a commit; returns how many."""
+    if outcome.rebuilt:
+        commit.views_reset.add(collection)
+        commit.follows = [] if collection == "follows" else commit.follows
+        commit.sessions = [] if collection == "sessions" else commit.sessions
+    fresh = {
+        (operation.map, operation.record): operation
+        for entry in outcome.applied
+        for operation in entry.operations
+        if outcome.touched.get((operation.map, operation.record), ...) is None
+    }
+    follows, sessions = commit.follows, commit.sessions
+    for (map_name, record), fields in outcome.touched.items():
+        if map_name == FOLLOW_MAP:
+            if fields is None and (core := fresh.get((map_name, record))) is not None:
+                follows.append(new_follow_row(record, core.value, core.hlc))
+            else:
+                follows.append(follow_row(record, replica.record(map_name, record)))
+        elif map_name == SESSION_MAP:
+            sessions.append(session_row(record, replica.record(map_name, record)))
+    return len(outcome.touched)
+
+
+def events_of(commit: Commit, outcome: Outcome) -> Iterable[Event]:
+    """What the owner's clients should hear of an outcome whose rows are in `commit`."""
+    changed = outcome.touched
+    if not changed:
+        return []
+    if len(changed) > EVENTS_EACH_MAX:
+        maps = {map_name for map_name, _ in changed}
+        return [
+            Event(
+                f"{map_name}.changed",
+                {"count": sum(1 for name, _ in changed if name == map_name)},
+            )
+            for map_name in sorted(maps)
+        ]
+    by_device = {
+        (operation.map, operation.record): show_id(entry.device)
+        for entry in outcome.applied
+        for operation in entry.operations
+    }
+    events = []
+    rows: dict[tuple[str, RecordId], FollowRow | SessionRow] = {
+        (FOLLOW_MAP, row.record): row for row in commit.follows[-EVENTS_EACH_MAX:]
+    }
+    rows |= {(SESSION_MAP, row.record): row for row in commit.sessions[-EVENTS_EACH_MAX:]}
+    for key in changed:
+        data: dict[str, Any] = {"id": show_id(key[1])}
+        if (device := by_device.get(key)) is not None:
+            data["device"] = device
+        if (row := rows.get(key)) is not None:
+            data |= {"uri": row.uri, "title": row.title, "state": row.state}
+            if isinstance(row, SessionRow):
+                data |= {"at": row.at, "kind": row.kind, "phase": row.phase}
+        if key[0] in (FOLLOW_MAP, SESSION_MAP, DEVICE_MAP):
+            events.append(Event(f"{key[0]}.changed", data))
+    return events

@@ -1,0 +1,98 @@
+"""The collections of one device: a replica each, how far each is on disk, and views of records.
+
+Invariant: `durable` is what the last finished commit says, whatever the replicas have in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from presenced.device.commit import StoreReader
+from presenced.device.editing import COLLECTION_OF_MAP
+from presenced.device.membership import Membership
+from presenced.errors import NotAllowed
+from presenced.ids import Collection, LogId, RecordId
+from presenced.presence.naming import ContentNaming
+from presenced.replica.frontier import Frontier
+from presenced.replica.hlc import HybridClock
+from presenced.replica.replica import OwnLog, Replica
+from presenced.replica.rows import LogHead
+from presenced.replica.slot import RecordSlots
+
+
+class Shelf:
+    """Replicas by collection. `RecordSource` for the editor."""
+
+    def __init__(
+        self, *, membership: Membership, reader: StoreReader, clock: HybridClock
+    ) -> None:
+        self._membership = membership
+        self._reader = reader
+        self._clock = clock
+        self._naming = ContentNaming()
+        self._heads: dict[Collection, dict[LogId, LogHead]] = {}
+        self.replicas: dict[Collection, Replica] = {}
+        self.open_new()
+
+    def open_new(self) -> None:
+        """Open a replica for every collection this device may have by now."""
+        for collection in self._membership.collections:
+            if collection in self.replicas:
+                continue
+            secrets = self._membership.secrets
+            self.replicas[collection] = Replica(
+                space=self._membership.space,
+                collection=collection,
+                own=OwnLog(secrets.log(collection), secrets.signing),
+                reader=self._reader,
+                naming=self._naming,
+                trust=self._membership.view,
+                clock=self._clock,
+            )
+
+    def forget(self, membership: Membership) -> None:
+        """After a failed commit: nothing in memory holds; load again when needed."""
+        self._membership = membership
+        self._heads.clear()
+        self.replicas.clear()
+        self.open_new()
+
+    # --- RecordSource ---
+
+    def record(self, map_name: str, record: RecordId) -> RecordSlots:
+        return self._of_map(map_name).record(map_name, record)
+
+    def log_of(self, map_name: str) -> LogId:
+        return self._membership.secrets.log(self._of_map(map_name).collection)
+
+    def _of_map(self, map_name: str) -> Replica:
+        collection = COLLECTION_OF_MAP.get(map_name)
+        replica = None if collection is None else self.replicas.get(collection)
+        if replica is None:
+            raise NotAllowed(
+                "this device may not have that collection",
+                hint="Ask for it on the device that added this one.",
+            )
+        return replica
+
+    # --- what is on disk ---
+
+    def durable(self, collection: Collection) -> Frontier:
+        """The frontier that is on disk: the only one others may hear of."""
+        heads = self._durable_heads(collection).values()
+        return Frontier(
+            {head.log: (head.held_seq, head.held_hash) for head in heads if head.held_seq},
+            {head.log: (head.applied_seq, head.applied_hash) for head in heads if head.applied_seq},
+        )
+
+    def landed(self, heads: Iterable[LogHead]) -> None:
+        """These heads are on disk now."""
+        for head in heads:
+            self._durable_heads(head.collection)[head.log] = head
+
+    def _durable_heads(self, collection: Collection) -> dict[LogId, LogHead]:
+        known = self._heads.get(collection)
+        if known is None:
+            known = {head.log: head for head in self._reader.log_heads(collection)}
+            self._heads[collection] = known
+        return known
