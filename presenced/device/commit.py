@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 from presenced.ids import Collection, RecordId, StatementId
 from presenced.presence.summary import SummaryRow
@@ -34,6 +34,7 @@ class Commit:
 
     statements: list[tuple[StatementId, bytes]] = field(default_factory=list)
     entries: list[StoredEntry] = field(default_factory=list)
+    "each is new, and its log has a head in this commit or in an earlier one"
     heads: list[LogHead] = field(default_factory=list)
     "each replaces the row of its (collection, log)"
     overlay_put: list[OverlayRow] = field(default_factory=list)
@@ -51,27 +52,40 @@ class Commit:
     "None deletes"
 
 
+ListOrder = Literal["added", "title", "updated"]
+"""`added`: as this device learned of them, the cheapest order for a whole list; `title`: without
+regard to case (ASCII); `updated`: newest change first."""
+
+PAGE_ROWS_MAX: Final = 1_000
+"rows of one page; a query for more gets this many"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowQuery:
-    """Which follows, in which order: by title, then record. `after` is a page's `next`."""
+    """Which follows. None does not restrict. `after` is the `next` of a page of the same order."""
 
     state: str | None = "followed"
     kind: str | None = None
     tag: str | None = None
     text: str | None = None
-    "part of title or URI, without regard to case (ASCII)"
+    "part of title or URI, without regard to case"
     conflicts_only: bool = False
-    limit: int = 1_000
+    order: ListOrder = "added"
+    limit: int = PAGE_ROWS_MAX
     after: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionQuery:
-    """Which sessions: the most recently changed first."""
+    """Which sessions. None does not restrict. `after` is the `next` of a page of the same order."""
 
     state: str | None = None
+    kind: str | None = None
+    text: str | None = None
+    "part of title or URI, without regard to case"
     conflicts_only: bool = False
-    limit: int = 1_000
+    order: ListOrder = "updated"
+    limit: int = PAGE_ROWS_MAX
     after: str | None = None
 
 
@@ -79,7 +93,7 @@ class SessionQuery:
 class FollowPage:
     rows: Sequence[FollowRow]
     next: str | None
-    "opaque; None on the last page"
+    "opaque, and as private as the rows; None on the last page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +135,10 @@ class StoreReader(ReplicaReader, Protocol):
 
     def sessions_like(self, prefix: bytes, uri: str, /) -> Sequence[SessionRow]:
         """Sessions whose id begins with `prefix` (if not empty) or whose URI or alias is `uri`."""
+        ...
+
+    def known(self, map: str, records: Iterable[RecordId], /) -> set[RecordId]:
+        """Those of the records that have a row (map `follow` or `session`)."""
         ...
 
     def counts(self) -> Counts: ...
