@@ -1,394 +1,490 @@
 """One UDP socket for both roles: accepts, dials, routes datagrams, keeps timers.
 
-Theory of operation. A reader task takes datagrams and gives each to its connection by connection
-id; an Initial of a supported version to nobody begins a new one, within the bounds for strangers.
-A timer task sleeps until the earliest timer of all connections. Both transmit at once, so a reply
-leaves in the tick that caused it. Errors of the socket (a dead network, a full buffer, an ICMP
-answer) never end the endpoint: QUIC sends again or gives the connection up.
+Theory of operation. A reader takes datagrams and gives each to its connection by connection id; an
+Initial that belongs to nobody begins a new connection, within the bounds for strangers. A
+timekeeper sleeps until the earliest timer of all connections. Whatever calls into a connection
+transmits at once, so that a reply leaves in the tick that caused it.
 
-Leaving the block ends every connection and closes the socket.
+Rules of this file:
+1. A datagram ends at most its own connection; an error of the socket (a dead network, a full
+   buffer, an ICMP answer) ends none, and never the endpoint.
+2. Nothing is answered that a stranger could have forged on behalf of another, but for a Retry,
+   which is shorter than what it answers. Unknown versions are dropped: two endpoints that answer
+   each other's version negotiation never stop (aioquic issue 635).
+3. Leaving the block tells every peer and closes the socket; no task remains.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import socket
-import ssl
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from math import inf
 from typing import Final
 
 import structlog
 import trio
-from aioquic.buffer import Buffer
-from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import QuicConnection
+from aioquic.buffer import Buffer  # type: ignore[attr-defined]
 from aioquic.quic.packet import (
+    QuicHeader,
     QuicPacketType,
-    encode_quic_version_negotiation,
+    encode_quic_retry,
     pull_quic_header,
 )
+from aioquic.quic.retry import QuicRetryTokenHandler
 
-from presenced.errors import HostError
-from presenced.net.certificate import make_certificate
+from presenced.net.admission import Admission, Verdict
+from presenced.net.errors import CannotListen, DialFailed, PortInUse
+from presenced.net.farewells import Farewells
 from presenced.net.limits import (
     BACKLOG_DATAGRAMS_MAX,
     CONNECTIONS_MAX,
-    DATAGRAM_BYTES,
     DATAGRAM_BYTES_MAX,
     DATAGRAMS_EACH_WAKEUP,
+    DIAL_ADDRESSES_MAX,
     DIAL_SECONDS_MAX,
-    IDLE_SECONDS,
+    DIAL_STAGGER_SECONDS,
     PENDING_MAX,
-    PENDING_PER_SOURCE_MAX,
-    PENDING_SECONDS_MAX,
-    PING_SECONDS,
-    STREAM_WINDOW_BYTES,
 )
-from presenced.net.quic import Address, DialFailed, LinkStream
+from presenced.net.link import LinkStream
+from presenced.net.quic import CID_BYTES, VERSION, Connection, accepting, dialling
+from presenced.net.udp import (
+    SocketAddress,
+    datagram_bytes_to,
+    open_socket,
+    plain_address,
+    read_reports,
+    show_address,
+    source_of,
+    to_socket_address,
+)
+
+__all__ = ["CannotListen", "DialFailed", "Endpoint", "LinkStream", "PortInUse", "open_endpoint"]
 
 log = structlog.get_logger(__name__)
 
-ALPN: Final = ["presenced/1"]
 _INITIAL_BYTES_MIN: Final = 1_200
 "RFC 9000 §14.1: a shorter Initial is not answered"
-_CID_BYTES: Final = 8
 
-
-class PortInUse(HostError):
-    """Another program has the UDP port."""
-
-    code = "port-in-use"
+_UNREACHABLE: Final = frozenset(
+    {
+        errno.ECONNREFUSED,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+        errno.ENETDOWN,
+        errno.EADDRNOTAVAIL,
+        errno.EACCES,
+        errno.EINVAL,
+        errno.EPERM,
+    }
+)
+"what sending says where an address cannot be reached from here"
 
 
 class Endpoint:
     """See the module. Made by `open_endpoint`."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._family = sock.family
-        self._by_cid: dict[bytes, LinkStream] = {}
-        self._streams: dict[LinkStream, set[bytes]] = {}
-        self._backlog: deque[tuple[bytes, Address]] = deque()
-        self._reschedule = trio.Event()
-        self._planned = float("inf")
-        self._paused = False
+        now = trio.current_time()
         self.bytes_in = 0
         self.bytes_out = 0
-        self._server = QuicConfiguration(
-            is_client=False,
-            alpn_protocols=ALPN,
-            idle_timeout=IDLE_SECONDS,
-            max_datagram_size=DATAGRAM_BYTES,
-            max_data=2 * STREAM_WINDOW_BYTES,
-            max_stream_data=STREAM_WINDOW_BYTES,
-            connection_id_length=_CID_BYTES,
-        )
-        make_certificate(self._server)
+        self._sock = sock
+        self._port: int = sock.getsockname()[1]
+        self._paused = False
+        self._routes: dict[bytes, LinkStream] = {}
+        self._links: dict[LinkStream, None] = {}
+        "in the order they began"
+        self._admission = Admission(now)
+        self._retry = QuicRetryTokenHandler()
+        self._accepting = accepting()
+        self._farewells = Farewells()
+        self._backlog: deque[tuple[bytes, SocketAddress]] = deque()
+        self._has_backlog = trio.Event()
+        self._sleep = trio.CancelScope()
         self._accepted, self.incoming = trio.open_memory_channel[LinkStream](PENDING_MAX)
+
+    # --- what others use ---
 
     @property
     def port(self) -> int:
-        port: int = self._sock.getsockname()[1]
-        return port
+        """The UDP port, also of what this endpoint dials."""
+        return self._port
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Host and port it was bound to (:: or 0.0.0.0 for all addresses)."""
+        return (show_address(self._sock.getsockname()),)
 
     @property
     def paused(self) -> bool:
         return self._paused
 
+    @property
+    def links(self) -> tuple[LinkStream, ...]:
+        """All connections, strangers' too."""
+        return tuple(self._links)
+
     def pause(self) -> None:
         """End all connections; accept and dial nothing until `resume`."""
         self._paused = True
-        for stream in list(self._streams):
-            stream.end("paused")
+        for link in tuple(self._links):
+            link.abort("paused")
 
     def resume(self) -> None:
         self._paused = False
 
+    def probe(self) -> None:
+        """Find out soon which peers are still there: after waking or a network change."""
+        now = trio.current_time()
+        for link in tuple(self._links):
+            link.probe(now)
+
     async def dial(self, address: tuple[str, int]) -> LinkStream:
-        """Connect to a host and UDP port. Raises `DialFailed`. The caller closes the stream."""
+        """Connect to a host and UDP port.
+
+        Of a name's addresses each gets a head start over the next (RFC 8305); the first that
+        answers is taken. Raises `DialFailed`. The caller closes the stream. Cancelled, nothing
+        is left behind.
+        """
         if self._paused:
-            raise DialFailed("held down")
-        remote = await self._resolve(address)
-        configuration = QuicConfiguration(
-            is_client=True,
-            alpn_protocols=ALPN,
-            verify_mode=ssl.CERT_NONE,
-            server_name="presenced",
-            idle_timeout=IDLE_SECONDS,
-            max_datagram_size=DATAGRAM_BYTES,
-            max_data=2 * STREAM_WINDOW_BYTES,
-            max_stream_data=STREAM_WINDOW_BYTES,
-            connection_id_length=_CID_BYTES,
-        )
-        stream = self._add(QuicConnection(configuration=configuration), remote, inbound=False)
+            raise DialFailed("links are held down")
+        candidates = await self._resolve(address)
+        winner: LinkStream | None = None
+        failure: DialFailed | None = None
+
+        async def attempt(candidate: SocketAddress, failed: trio.Event) -> None:
+            nonlocal winner, failure
+            try:
+                link = await self._connect(candidate)
+            except DialFailed as error:
+                failure = failure or error
+                failed.set()
+                return
+            if winner is None:
+                winner = link
+                nursery.cancel_scope.cancel()
+            else:
+                link.abort("another address was faster")
+
         try:
-            stream.connection.connect(remote, now=trio.current_time())
-            self._transmit(stream)
-            with trio.move_on_after(DIAL_SECONDS_MAX):
-                await stream.ready.wait()
+            async with trio.open_nursery() as nursery:
+                for candidate in candidates:
+                    failed = trio.Event()
+                    nursery.start_soon(attempt, candidate, failed)
+                    with trio.move_on_after(DIAL_STAGGER_SECONDS):
+                        await failed.wait()
         except BaseException:
-            stream.end("cancelled")
+            if winner is not None:
+                winner.abort("dial cancelled")
             raise
-        if not stream.ready.is_set() or stream.ended.is_set():
-            reason = stream.close_reason or "no answer"
-            stream.end("unreachable")
-            raise DialFailed(reason)
-        return stream
+        if winner is None:
+            raise failure or DialFailed("no answer")
+        return winner
+
+    # --- what links ask (link.Carrier) ---
+
+    def transmit(self, link: LinkStream) -> None:
+        """Send what the connection has to send, and plan its timer."""
+        connection = link.connection
+        now = trio.current_time()
+        try:
+            datagrams = connection.datagrams_to_send(now=now)
+        except Exception as error:  # whatever a peer brought aioquic to, it ends this link only
+            log.warning("connection broken when sending", error=repr(error))
+            link.close_reason = "broken"
+            link.finish()
+            return
+        for data, address in datagrams:
+            link.bytes_out += len(data)
+            problem = self._send(data, address)
+            if problem is not None and not link.inbound and not link.shaken.is_set():
+                link.give_up(os.strerror(problem))
+        if datagrams and connection.termination is not None:
+            self._farewells.remember(link.routes, tuple(datagrams), now)
+        link.plan()
+        if link.wake_at < self._sleep.deadline:
+            self._sleep.deadline = link.wake_at
+
+    def stranger_no_more(self, link: LinkStream) -> None:
+        """The peer is authenticated, or the connection over: it is not counted as pending."""
+        if link.inbound and link.is_stranger:
+            link.is_stranger = False
+            self._admission.left(source_of(link.address))
+
+    def forget(self, link: LinkStream) -> None:
+        """The connection is over; its last datagrams have been sent."""
+        self.stranger_no_more(link)
+        self._links.pop(link, None)
+        for cid in link.routes:
+            self._routes.pop(cid, None)
+        link.routes.clear()
 
     # --- connections ---
 
-    def _add(self, connection: QuicConnection, remote: Address, *, inbound: bool) -> LinkStream:
-        stream = LinkStream(
+    def _add(
+        self, connection: Connection, address: SocketAddress, *, first_id: bytes | None = None
+    ) -> LinkStream:
+        link = LinkStream(
             connection,
-            remote=remote,
-            inbound=inbound,
-            transmit=self._transmit,
-            now=trio.current_time,
+            address=address,
+            first_id=first_id,
+            carrier=self,
+            now=trio.current_time(),
         )
-        self._streams[stream] = set()
-        self._route(stream, connection.host_cid)
-        return stream
+        self._links[link] = None
+        self._route(link)
+        return link
 
-    def _route(self, stream: LinkStream, cid: bytes) -> None:
-        self._by_cid[cid] = stream
-        self._streams[stream].add(cid)
+    def _route(self, link: LinkStream) -> None:
+        """Route the ids that the peer may use now: aioquic issues and retires them itself."""
+        current = set(link.connection.connection_ids)
+        if link.first_id is not None and not link.shaken.is_set():
+            current.add(link.first_id)  # the id that the dialler made up, until it learns ours
+        if current != link.routes:
+            for cid in link.routes - current:
+                self._routes.pop(cid, None)
+            for cid in current:
+                self._routes[cid] = link
+            link.routes = current
 
-    def _forget(self, stream: LinkStream) -> None:
-        for cid in self._streams.pop(stream, ()):
-            self._by_cid.pop(cid, None)
+    async def _resolve(self, address: tuple[str, int]) -> list[SocketAddress]:
+        host, port = address
+        try:
+            found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        except (OSError, UnicodeError) as error:
+            raise DialFailed(f"no such host: {host}") from error
+        usable = [to_socket_address(self._sock, entry[4]) for entry in found]
+        candidates = [entry for entry in usable if entry is not None]
+        if not candidates:
+            raise DialFailed(f"{host} has no address that can be reached from here")
+        return candidates[:DIAL_ADDRESSES_MAX]
 
-    def _admit(self, cid: bytes, remote: Address) -> LinkStream | None:
-        """A new connection from a stranger, if there is room for one."""
-        pending = [stream for stream in self._streams if not stream.authenticated]
-        if (
-            self._paused
-            or len(self._streams) >= CONNECTIONS_MAX
-            or len(pending) >= PENDING_MAX
-            or sum(stream.remote[0] == remote[0] for stream in pending) >= PENDING_PER_SOURCE_MAX
-        ):
+    async def _connect(self, address: SocketAddress) -> LinkStream:
+        """One handshake with one address. Raises `DialFailed`."""
+        if len(self._links) >= CONNECTIONS_MAX:
+            raise DialFailed("too many connections")
+        connection = Connection(configuration=dialling(datagram_bytes_to(address)))
+        link = self._add(connection, address)
+        try:
+            connection.connect(address, now=trio.current_time())
+            self.transmit(link)
+            with trio.move_on_after(DIAL_SECONDS_MAX):
+                await link.shaken.wait()
+        except BaseException:
+            link.abort("dial cancelled")
+            raise
+        if not link.is_connected:
+            reason = link.close_reason or "no answer"
+            link.abort(reason)
+            raise DialFailed(reason)
+        return link
+
+    def _admit(self, data: bytes, address: SocketAddress) -> LinkStream | None:
+        """A new connection for a stranger's first datagram, if there is room for one."""
+        if self._paused or len(data) < _INITIAL_BYTES_MIN or len(self._links) >= CONNECTIONS_MAX:
             return None
-        connection = QuicConnection(
-            configuration=self._server, original_destination_connection_id=cid
+        try:
+            header = pull_quic_header(Buffer(data=data), host_cid_length=CID_BYTES)
+        except ValueError:
+            return None
+        if header.packet_type != QuicPacketType.INITIAL or header.version != VERSION:
+            return None
+        now = trio.current_time()
+        original, retried = header.destination_cid, None
+        if header.token:
+            try:
+                original = self._retry.validate_token(
+                    address=plain_address(address),
+                    destination_cid=header.destination_cid,
+                    token=header.token,
+                    now=now,
+                )
+            except ValueError:
+                return None
+            retried = header.destination_cid
+        source = source_of(address)
+        verdict = self._admission.decide(source, has_proved_address=bool(retried), now=now)
+        if verdict is Verdict.CHALLENGE:
+            self._send(self._make_retry(header, address, now), address)
+        if verdict is not Verdict.ADMIT:
+            return None
+        if self._admission.pending >= PENDING_MAX:
+            oldest = next(link for link in self._links if link.inbound and link.is_stranger)
+            oldest.abort("too many strangers")
+        connection = Connection(
+            configuration=replace(self._accepting, max_datagram_size=datagram_bytes_to(address)),
+            original_destination_connection_id=original,
+            retry_source_connection_id=retried,
         )
-        stream = self._add(connection, remote, inbound=True)
-        self._route(stream, cid)
-        return stream
+        self._admission.entered(source)
+        return self._add(connection, address, first_id=header.destination_cid)
+
+    def _make_retry(self, header: QuicHeader, address: SocketAddress, now: float) -> bytes:
+        cid = os.urandom(CID_BYTES)
+        token = self._retry.create_token(
+            address=plain_address(address),
+            original_destination_connection_id=header.destination_cid,
+            retry_source_connection_id=cid,
+            now=now,
+        )
+        return encode_quic_retry(
+            version=VERSION,
+            source_cid=cid,
+            destination_cid=header.source_cid,
+            original_destination_cid=header.destination_cid,
+            retry_token=token,
+        )
 
     # --- datagrams ---
 
     async def run(self) -> None:
-        """Read, keep time, until cancelled."""
+        """Read, send and keep time until cancelled; `open_endpoint` runs it."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._read)
+            nursery.start_soon(self._send_backlog)
             nursery.start_soon(self._keep_time)
-            while True:
-                await self._wait_readable()
-                touched: dict[LinkStream, None] = {}
-                for _ in range(DATAGRAMS_EACH_WAKEUP):
-                    try:
-                        data, remote = self._sock.recvfrom(DATAGRAM_BYTES_MAX + 1)
-                    except BlockingIOError:
-                        break
-                    except OSError:  # an ICMP answer to something we sent
-                        continue
-                    self.bytes_in += len(data)
-                    if len(data) <= DATAGRAM_BYTES_MAX:
-                        stream = self._receive(data, remote)
-                        if stream is not None:
-                            touched[stream] = None
-                for stream in touched:
-                    self._after_input(stream)
-                await trio.lowlevel.checkpoint()
 
-    async def _wait_readable(self) -> None:
-        try:
-            await trio.lowlevel.wait_readable(self._sock)
-        except OSError as error:
-            log.warning("socket not readable", errno=error.errno)
-            await trio.sleep(1)
-
-    def _receive(self, data: bytes, remote: Address) -> LinkStream | None:
-        try:
-            header = pull_quic_header(Buffer(data=data), host_cid_length=_CID_BYTES)
-        except ValueError:
-            return None
-        stream = self._by_cid.get(header.destination_cid)
-        if stream is None:
-            if header.packet_type != QuicPacketType.INITIAL or len(data) < _INITIAL_BYTES_MIN:
-                return None
-            if header.version not in self._server.supported_versions:
-                self._send(
-                    encode_quic_version_negotiation(
-                        source_cid=header.destination_cid,
-                        destination_cid=header.source_cid,
-                        supported_versions=self._server.supported_versions,
-                    ),
-                    remote,
-                )
-                return None
-            stream = self._admit(header.destination_cid, remote)
-            if stream is None:
-                return None
-        try:
-            stream.connection.receive_datagram(data, remote, now=trio.current_time())
-        except Exception as error:  # aioquic 549: a hostile datagram must end its connection only
-            log.warning("connection broken by a datagram", error=type(error).__name__)
-            stream.end("broken")
-        return stream
-
-    def _after_input(self, stream: LinkStream) -> None:
-        was_ready = stream.ready.is_set()
-        stream.take_events()
-        for cid in list(stream.connection._host_cids):
-            if cid.cid not in self._by_cid:
-                self._route(stream, cid.cid)
-        if stream.inbound and stream.ready.is_set() and not was_ready and not stream.ended.is_set():
+    async def _read(self) -> None:
+        while True:
             try:
-                self._accepted.send_nowait(stream)
-            except trio.WouldBlock:
-                stream.end("busy")
-        self._transmit(stream)
+                await trio.lowlevel.wait_readable(self._sock)
+            except OSError as error:  # as of select on some systems
+                log.warning("socket not readable", errno=error.errno)
+                await trio.sleep(1)
+                continue
+            touched: dict[LinkStream, None] = {}
+            for _ in range(DATAGRAMS_EACH_WAKEUP):
+                try:
+                    data, address = self._sock.recvfrom(DATAGRAM_BYTES_MAX + 1)
+                except BlockingIOError:
+                    break
+                except OSError:  # the network answered something we sent
+                    self._heed_reports()
+                    continue
+                self.bytes_in += len(data)
+                if len(data) <= DATAGRAM_BYTES_MAX:
+                    link = self._receive(data, address)
+                    if link is not None:
+                        touched[link] = None
+            for link in touched:
+                self._after_input(link)
 
-    def _transmit(self, stream: LinkStream) -> None:
+    def _receive(self, data: bytes, address: SocketAddress) -> LinkStream | None:
+        """Give a datagram to its connection; return that, None if it is nobody's."""
+        cid = _destination_id(data)
+        link = self._routes.get(cid)
+        if link is None:
+            if cid in self._farewells:
+                for farewell, to in self._farewells.repeat(cid, trio.current_time()):
+                    self._send(farewell, to)
+                return None
+            link = self._admit(data, address)
+            if link is None:
+                return None
         now = trio.current_time()
-        for data, remote in stream.connection.datagrams_to_send(now=now):
-            self._send(data, remote)
-        timer = stream.connection.get_timer()
-        if timer is not None and timer < self._planned:
-            self._planned = timer
-            self._reschedule.set()
+        link.heard(len(data), now)
+        try:
+            link.connection.receive_datagram(data, address, now=now)
+        except Exception as error:  # foreign bytes in a foreign parser (aioquic issue 549)
+            log.warning("connection broken by a datagram", error=type(error).__name__)
+            link.abort("broken by a datagram")
+            return None
+        return link
 
-    def _send(self, data: bytes, remote: Address) -> None:
+    def _after_input(self, link: LinkStream) -> None:
+        link.take_events()
+        if link.ended:
+            return
+        self._route(link)
+        if link.take_news():
+            try:
+                self._accepted.send_nowait(link)
+            except trio.WouldBlock:
+                link.abort("nobody accepts")
+                return
+        self.transmit(link)
+
+    def _send(self, data: bytes, address: SocketAddress) -> int | None:
+        """Send, or keep for later if the socket is full. The errno if it cannot be reached."""
         self.bytes_out += len(data)
         if self._backlog:
-            self._delay(data, remote)
-            return
-        try:
-            self._sock.sendto(data, remote)
-        except BlockingIOError:
-            self._delay(data, remote)
-        except OSError as error:
-            if error.errno not in (errno.ENOBUFS, errno.ENETUNREACH, errno.EHOSTUNREACH):
-                log.debug("datagram not sent", errno=error.errno)
+            self._delay(data, address)
+            return None
+        for _ in range(2):  # the first error may be the pending answer to an earlier datagram
+            try:
+                self._sock.sendto(data, address)
+            except BlockingIOError:
+                self._delay(data, address)
+            except OSError as error:
+                problem = error.errno
+                continue
+            return None
+        return problem if problem in _UNREACHABLE else None
 
-    def _delay(self, data: bytes, remote: Address) -> None:
+    def _delay(self, data: bytes, address: SocketAddress) -> None:
         if len(self._backlog) < BACKLOG_DATAGRAMS_MAX:
-            self._backlog.append((data, remote))
-        self._planned = 0
-        self._reschedule.set()
+            self._backlog.append((data, address))
+            self._has_backlog.set()
+
+    async def _send_backlog(self) -> None:
+        while True:
+            await self._has_backlog.wait()
+            self._has_backlog = trio.Event()
+            await trio.lowlevel.wait_writable(self._sock)
+            waiting, self._backlog = self._backlog, deque()
+            for data, address in waiting:
+                self.bytes_out -= len(data)  # counted when it came to wait
+                self._send(data, address)
+
+    def _heed_reports(self) -> None:
+        """The network says that datagrams did not arrive: hints, as a stranger can forge them."""
+        for report in read_reports(self._sock):
+            if report.number not in _UNREACHABLE:
+                continue
+            for link in tuple(self._links):
+                if link.address[:2] != report.address[:2]:
+                    continue
+                if link.is_connected:
+                    link.probe(trio.current_time())
+                elif not link.inbound:
+                    link.give_up(os.strerror(report.number))
 
     # --- time ---
 
     async def _keep_time(self) -> None:
         while True:
-            while self._backlog:
-                await trio.lowlevel.wait_writable(self._sock)
-                waiting, self._backlog = self._backlog, deque()
-                for data, remote in waiting:
-                    self._send(data, remote)
-            self._planned = self._next_timer()
-            self._reschedule = trio.Event()
-            with trio.move_on_at(self._planned):
-                await self._reschedule.wait()
+            with self._sleep:
+                await trio.sleep_forever()
             now = trio.current_time()
-            for stream in list(self._streams):
-                self._tick(stream, now)
-
-    def _next_timer(self) -> float:
-        earliest = float("inf")
-        for stream in self._streams:
-            if (timer := stream.connection.get_timer()) is not None:
-                earliest = min(earliest, timer)
-            if not stream.ended.is_set():
-                if not stream.authenticated:
-                    earliest = min(earliest, stream.opened + PENDING_SECONDS_MAX)
-                elif not stream.inbound:
-                    earliest = min(earliest, stream.next_ping)
-        return earliest
-
-    def _tick(self, stream: LinkStream, now: float) -> None:
-        connection = stream.connection
-        if not stream.ended.is_set():
-            if not stream.authenticated and now >= stream.opened + PENDING_SECONDS_MAX:
-                stream.end("too slow")
-            elif stream.authenticated and not stream.inbound and now >= stream.next_ping:
-                stream.next_ping = now + PING_SECONDS
-                connection.send_ping(0)
-        timer = connection.get_timer()
-        if timer is not None and now >= timer:
-            connection.handle_timer(now=now)
-            stream.take_events()
-        self._transmit(stream)
-        if stream.ended.is_set() and connection.get_timer() is None:
-            self._forget(stream)
-
-    async def _resolve(self, address: tuple[str, int]) -> Address:
-        host, port = address
-        try:
-            found = await trio.socket.getaddrinfo(
-                host,
-                port,
-                family=self._family if self._family == socket.AF_INET else 0,
-                type=socket.SOCK_DGRAM,
-            )
-        except OSError as error:
-            raise DialFailed("no such host") from error
-        family, _, _, _, remote = found[0]
-        if family == socket.AF_INET and self._family == socket.AF_INET6:
-            return (f"::ffff:{remote[0]}", remote[1], 0, 0)
-        return remote
+            for link in tuple(self._links):
+                if link.wake_at <= now:
+                    link.tick(now)
+            earliest = min((link.wake_at for link in self._links), default=inf)
+            self._sleep = trio.CancelScope(deadline=earliest)
 
 
-def _bind(host: str | None, port: int) -> socket.socket:
-    """A non-blocking UDP socket. No host: both families on one socket where that works."""
-    attempts: list[tuple[socket.AddressFamily, str]]
-    if host is None:
-        attempts = [(socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")]  # noqa: S104
-    else:
-        attempts = [(socket.AF_INET6 if ":" in host else socket.AF_INET, host)]
-    failure: OSError | None = None
-    for family, name in attempts:
-        try:
-            sock = socket.socket(family, socket.SOCK_DGRAM)
-        except OSError as error:
-            failure = error
-            continue
-        try:
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host is None else 1)
-            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-                sock.setsockopt(socket.SOL_SOCKET, option, 4 * 1024 * 1024)
-            sock.bind((name, port))
-            sock.setblocking(False)
-        except OSError as error:
-            sock.close()
-            failure = error
-            if error.errno == errno.EADDRINUSE:
-                break
-            continue
-        return sock
-    assert failure is not None
-    if failure.errno == errno.EADDRINUSE:
-        raise PortInUse(
-            f"UDP port {port} is in use",
-            hint="Another presenced may be running; choose a port with --listen HOST:PORT.",
-        )
-    raise HostError(
-        f"cannot listen on {host or 'any address'} port {port}: {failure.strerror}",
-        hint="Choose another address with --listen HOST:PORT.",
-    )
+def _destination_id(data: bytes) -> bytes:
+    """The connection id that a datagram is for (RFC 8999 §5); b"" if it has none."""
+    if not data or len(data) < 7:
+        return b""
+    if data[0] & 0x80:
+        return data[6 : 6 + data[5]]
+    return data[1 : 1 + CID_BYTES]
 
 
 @asynccontextmanager
 async def open_endpoint(host: str | None, port: int) -> AsyncIterator[Endpoint]:
     """An endpoint on an address (None: all, both families) and UDP port (0: any free one).
 
-    Raises `PortInUse` or `HostError`.
+    Raises `PortInUse` or `CannotListen`.
     """
-    sock = _bind(host, port)
-    endpoint = Endpoint(sock)
+    sock = open_socket(host, port)
     try:
+        endpoint = Endpoint(sock)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(endpoint.run)
             try:

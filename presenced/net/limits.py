@@ -1,53 +1,113 @@
-"""Bounds of the network edge (DESIGN §12)."""
+"""Bounds of the network edge (DESIGN §12): each has a unit and a reason."""
 
 from __future__ import annotations
 
 from typing import Final
 
+# --- strangers: connections whose stream is not marked authenticated yet ---
+
 PENDING_MAX: Final = 64
-"connections that have not authenticated themselves yet"
+"connections of strangers; one more ends the oldest, as an honest one needs milliseconds"
 
 PENDING_PER_SOURCE_MAX: Final = 8
-"of these, from one source address"
+"of these, from one source (an IPv4 address, an IPv6 /64, one link-local address)"
 
 PENDING_SECONDS_MAX: Final = 5.0
 "a stranger's connection ends after this"
 
 PENDING_BYTES_MAX: Final = 4 * 1024
-"stream bytes read from a stranger; the link machine has the same bound"
+"stream bytes that a stranger may send: QUIC's own window, so that no more is ever held"
+
+CHALLENGE_PENDING: Final = 16
+"strangers from which on a newcomer must first show that its source address is its own (Retry)"
+
+NEWCOMERS_PER_SECOND: Final = 32.0
+"handshakes begun for strangers in the long run: one costs some 3 ms of CPU"
+
+NEWCOMERS_BURST: Final = 64.0
+"handshakes begun at once"
+
+NEWCOMERS_PER_SOURCE_PER_SECOND: Final = 8.0
+"handshakes begun for one source in the long run"
+
+NEWCOMERS_PER_SOURCE_BURST: Final = 16.0
+"handshakes begun for one source at once"
+
+SOURCES_REMEMBERED_MAX: Final = 1_024
+"sources whose rate is remembered; the least recently seen is forgotten"
 
 CONNECTIONS_MAX: Final = 256
 "all connections of one endpoint"
 
-UNSENT_BYTES_MAX: Final = 1024 * 1024
+CLOSED_REMEMBERED_MAX: Final = 64
+"ended connections whose farewell is repeated to a peer that did not hear it"
+
+CLOSED_REMEMBERED_SECONDS: Final = 5.0
+"for how long"
+
+FAREWELLS_MAX: Final = 4
+"farewells repeated for one connection: answering must not be a way to flood"
+
+# --- bytes ---
+
+UNACKNOWLEDGED_BYTES_MAX: Final = 1024 * 1024
 "bytes of one stream that the other side has not acknowledged; then sending waits"
 
-WRITE_BYTES: Final = 64 * 1024
-"bytes given to the transport at a time"
+WRITE_BYTES: Final = 256 * 1024
+"bytes given to the transport at a time, so that a large send fills its buffer by this much over"
 
-UNREAD_BYTES_MAX: Final = 16 * 1024 * 1024
-"bytes of one stream that nobody has read here; beyond it the connection ends"
+STREAM_WINDOW_BYTES: Final = 4 * 1024 * 1024
+"bytes of one stream held here unread (out of order ones included); then the peer must wait"
 
-DATAGRAM_BYTES: Final = 1_350
-"payload of one UDP datagram: fits IPv6 and the usual tunnels"
+DATAGRAM_BYTES: Final = 1_200
+"UDP payload that every IPv6 path carries (RFC 9000 §14): aioquic does not probe for more"
 
-DATAGRAM_BYTES_MAX: Final = 2_048
+DATAGRAM_BYTES_LOCAL: Final = 16 * 1024
+"UDP payload between two programs of one machine, whose loopback has no such limit"
+
+LOCAL_ROUTE_MTU_MIN: Final = 32 * 1024
+"bytes of route MTU that only a loopback interface has"
+
+DATAGRAM_BYTES_MAX: Final = 16 * 1024 + 64
 "a longer datagram cannot be ours"
 
-DATAGRAMS_EACH_WAKEUP: Final = 128
+DATAGRAMS_EACH_WAKEUP: Final = 64
 "datagrams taken before the rest of the daemon gets its turn"
 
-BACKLOG_DATAGRAMS_MAX: Final = 4_096
+BACKLOG_DATAGRAMS_MAX: Final = 1_024
 "datagrams that wait because the socket was full; more are dropped, QUIC sends them again"
 
-IDLE_SECONDS: Final = 60.0
-"silence after which a connection is dead"
+SOCKET_BUFFER_BYTES: Final = 4 * 1024 * 1024
+"kernel buffer asked for, so that a burst survives while Python is busy"
 
-PING_SECONDS: Final = 22.0
-"the dialler pings at this interval, so that a dead peer is noticed and NAT bindings live"
+CONGESTION_WINDOW_BYTES_MAX: Final = 1024 * 1024
+"bytes in flight: what a peer's socket buffer takes while its Python is busy"
+
+# --- time ---
+
+IDLE_SECONDS: Final = 60.0
+"silence after which a connection is dead (QUIC's idle timeout)"
+
+DIALLER_PING_SECONDS: Final = 20.0
+"silence after which the dialler asks; below the 30 s after which NATs forget a binding"
+
+ACCEPTOR_PING_SECONDS: Final = 30.0
+"silence after which the other side asks: the dialler's ping did not come"
+
+ANSWER_SECONDS_MAX: Final = 6.0
+"a peer that does not answer a ping in this time is gone: several retransmissions fit"
+
+PROBE_ANSWER_SECONDS_MAX: Final = 2.0
+"the same after waking, a network change or an ICMP error, when silence is likely"
 
 DIAL_SECONDS_MAX: Final = 5.0
 "a dial that has not shaken hands by then has failed"
 
-STREAM_WINDOW_BYTES: Final = 16 * 1024 * 1024
-"QUIC flow control window of a stream"
+DIAL_STAGGER_SECONDS: Final = 0.25
+"lead of a host name's first address before the next is tried too (RFC 8305 §5)"
+
+DIAL_ADDRESSES_MAX: Final = 4
+"addresses of one host name that are tried"
+
+FLUSH_SECONDS_MAX: Final = 0.5
+"how long closing waits for the peer to acknowledge what was sent before"

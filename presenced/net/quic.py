@@ -1,166 +1,186 @@
-"""One QUIC connection with one bidirectional stream, as a stream of bytes.
+"""aioquic's connection, narrowed to one stream of bytes.
 
-Rules of this file: aioquic is driven sans-IO; whoever calls into the connection transmits
-afterwards, once. The dialler opens stream 0; any other stream is the peer's fault.
+Rules of this file: whatever needs a private name of aioquic is here and nowhere else, and each is
+checked by a test, so that an upgrade that moves one is noticed. Sans-IO: the caller passes the
+time, sends the datagrams and keeps the timer.
 
-Source: RFC 9000; aioquic 1.7.
+What it adds: one bidirectional stream of the dialler's and no other; receive windows that follow
+the reader (aioquic doubles its windows as bytes arrive, read or not, so that a peer could fill
+the memory); a small window for strangers; the amount unacknowledged; a congestion window bound.
+
+Source: RFC 9000, 9001, 9002; aioquic 1.7.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-from typing import Any, Final
+import ssl
+from dataclasses import replace
+from functools import cache
+from typing import Final
 
-import trio
-from aioquic.quic import events
-from aioquic.quic.connection import QuicConnection
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.congestion.base import register_congestion_control
+from aioquic.quic.congestion.reno import RenoCongestionControl
+from aioquic.quic.connection import Limit, NetworkAddress, QuicConnection
+from aioquic.quic.events import ConnectionTerminated
+from aioquic.quic.packet import QuicFrameType, QuicProtocolVersion
+from aioquic.quic.packet_builder import QuicPacketBuilder, QuicSentPacket
+from aioquic.quic.recovery import QuicPacketSpace
+from aioquic.quic.stream import QuicStream
 
-from presenced.errors import HostError
+from presenced.net.certificate import make_certificate
 from presenced.net.limits import (
+    CONGESTION_WINDOW_BYTES_MAX,
+    IDLE_SECONDS,
     PENDING_BYTES_MAX,
-    PING_SECONDS,
-    UNREAD_BYTES_MAX,
-    UNSENT_BYTES_MAX,
-    WRITE_BYTES,
+    STREAM_WINDOW_BYTES,
 )
 
+ALPN: Final = "presenced/1"
 STREAM_ID: Final = 0
-"the first bidirectional stream of the dialler (RFC 9000 §2.1)"
+"the dialler's first bidirectional stream (RFC 9000 §2.1)"
+CID_BYTES: Final = 8
+VERSION: Final = QuicProtocolVersion.VERSION_1
 
-Address = tuple[Any, ...]
-
-
-class DialFailed(HostError):
-    """Nobody answered, or the network is down. `detail` says which."""
-
-    code = "unreachable"
+_VARINT_BYTES_MAX: Final = 8
+_LIMIT_FRAME_BYTES_MAX: Final = 1 + _VARINT_BYTES_MAX
+_STREAM_LIMIT_FRAME_BYTES_MAX: Final = 1 + 2 * _VARINT_BYTES_MAX
 
 
-class LinkStream:
-    """A stream of bytes to one device. Closing it ends its connection.
+class BoundedReno(RenoCongestionControl):
+    """New Reno whose window stops growing where a busy peer's socket buffer would overflow."""
 
-    `receive_some` returns b"" once the connection has ended, for whatever reason; `send_all`
-    raises `trio.BrokenResourceError` then. One task may read and one may write at a time.
-    """
+    def on_packet_acked(self, *, now: float, packet: QuicSentPacket) -> None:
+        super().on_packet_acked(now=now, packet=packet)
+        self.congestion_window = min(self.congestion_window, CONGESTION_WINDOW_BYTES_MAX)
+
+
+register_congestion_control("presenced", BoundedReno)
+
+
+@cache
+def _common() -> QuicConfiguration:
+    return QuicConfiguration(
+        alpn_protocols=[ALPN],
+        congestion_control_algorithm="presenced",
+        connection_id_length=CID_BYTES,
+        idle_timeout=IDLE_SECONDS,
+        max_data=PENDING_BYTES_MAX,
+        max_stream_data=PENDING_BYTES_MAX,
+        supported_versions=[VERSION],
+        verify_mode=ssl.CERT_NONE,
+    )
+
+
+def dialling(datagram_bytes: int) -> QuicConfiguration:
+    """Configuration of the dialling side. Nothing is verified: Noise does that inside."""
+    return replace(_common(), is_client=True, max_datagram_size=datagram_bytes)
+
+
+def accepting() -> QuicConfiguration:
+    """Configuration of the accepting side, with a certificate of its own."""
+    configuration = replace(_common(), is_client=False)
+    make_certificate(configuration)
+    return configuration
+
+
+class Connection(QuicConnection):
+    """One QUIC connection with one stream."""
 
     def __init__(
         self,
-        connection: QuicConnection,
         *,
-        remote: Address,
-        inbound: bool,
-        transmit: Callable[[LinkStream], None],
-        now: Callable[[], float],
+        configuration: QuicConfiguration,
+        original_destination_connection_id: bytes | None = None,
+        retry_source_connection_id: bytes | None = None,
     ) -> None:
-        self.connection = connection
-        self.remote = remote
-        self.inbound = inbound
-        self.authenticated = False
-        self.opened = now()
-        self.next_ping = now() + PING_SECONDS
-        self.ready = trio.Event()
-        self.ended = trio.Event()
-        self.close_reason = ""
-        self._transmit = transmit
-        self._now = now
-        self._unread: deque[bytes] = deque()
-        self._unread_bytes = 0
-        self._heard_bytes = 0
-        self._readable = trio.Event()
-        self._drained = trio.Event()
-        self._stream_seen = False
+        super().__init__(
+            configuration=configuration,
+            original_destination_connection_id=original_destination_connection_id,
+            retry_source_connection_id=retry_source_connection_id,
+        )
+        self._permit_streams(self._local_max_streams_bidi, 0 if configuration.is_client else 1)
+        self._permit_streams(self._local_max_streams_uni, 0)
+        self._window = PENDING_BYTES_MAX
+        self._granted = PENDING_BYTES_MAX
+        self._read = 0
+        self._is_open = False
 
-    def mark_authenticated(self) -> None:
-        """The peer has proved who it is: the bounds for strangers end here."""
-        self.authenticated = True
+    @staticmethod
+    def _permit_streams(limit: Limit, count: int) -> None:
+        limit.value = limit.sent = count
 
-    async def send_all(self, data: bytes) -> None:
-        """Hand bytes to the transport; waits while too much is unacknowledged."""
-        for start in range(0, len(data), WRITE_BYTES):
-            while self._unsent_bytes() > UNSENT_BYTES_MAX and not self.ended.is_set():
-                self._drained = trio.Event()
-                await self._drained.wait()
-            if self.ended.is_set():
-                raise trio.BrokenResourceError("the connection has ended")
-            self.connection.send_stream_data(STREAM_ID, data[start : start + WRITE_BYTES])
-            self._transmit(self)
-        await trio.lowlevel.checkpoint()
+    @property
+    def termination(self) -> ConnectionTerminated | None:
+        """Why the connection is over, as soon as that is known.
 
-    async def receive_some(self) -> bytes:
-        """The next bytes, all that are here; b"" at the end."""
-        while not self._unread:
-            if self.ended.is_set():
-                await trio.lowlevel.checkpoint()
-                return b""
-            self._readable = trio.Event()
-            await self._readable.wait()
-        data = b"".join(self._unread) if len(self._unread) > 1 else self._unread[0]
-        self._unread.clear()
-        self._unread_bytes = 0
-        return data
-
-    async def aclose(self) -> None:
-        """End the connection and tell the other side. Safe to call twice."""
-        self.end("closed")
-        await trio.lowlevel.checkpoint()
-
-    def end(self, reason: str) -> None:
-        """Close at once; what was sent and not acknowledged may be lost."""
-        if not self.ended.is_set():
-            self.close_reason = reason
-            self.connection.close(error_code=0, reason_phrase="")
-            self._transmit(self)
-            self._finish()
-
-    def take_events(self) -> None:
-        """Take in what the connection has to say after a datagram or timer."""
-        while (event := self.connection.next_event()) is not None:
-            if isinstance(event, events.StreamDataReceived):
-                self._take_data(event)
-            elif isinstance(event, events.HandshakeCompleted):
-                self.ready.set()
-            elif isinstance(event, events.ConnectionTerminated):
-                self.close_reason = self.close_reason or event.reason_phrase or "ended"
-                self._finish()
-            elif isinstance(event, events.StreamReset):
-                self.end("reset")
-        if self._unsent_bytes() <= UNSENT_BYTES_MAX // 2:
-            self._drained.set()
-
-    def _take_data(self, event: events.StreamDataReceived) -> None:
-        if event.stream_id != STREAM_ID:
-            self.end("another stream")
-            return
-        if event.data:
-            self._heard_bytes += len(event.data)
-            self._unread.append(event.data)
-            self._unread_bytes += len(event.data)
-            if not self.authenticated and self._heard_bytes > 2 * PENDING_BYTES_MAX:
-                self.end("too much from a stranger")
-                return
-            if self._unread_bytes > UNREAD_BYTES_MAX:
-                self.end("nobody reads")
-                return
-        if self.inbound and not self._stream_seen:
-            self._stream_seen = True
-            self.ready.set()
-        if event.end_stream:
-            self._finish()
-        self._readable.set()
-
-    def _finish(self) -> None:
-        self.ended.set()
-        self.ready.set()
-        self._readable.set()
-        self._drained.set()
-
-    def _unsent_bytes(self) -> int:
-        """Bytes of the stream that the peer has not acknowledged.
-
-        aioquic has no public measure; the sender's buffer offsets are it (checked by a test).
+        The event of the same name comes only when the closing period has passed.
         """
-        stream = self.connection._streams.get(STREAM_ID)
+        return self._close_event
+
+    @property
+    def unacknowledged_bytes(self) -> int:
+        """Bytes of the stream that the peer has not acknowledged, unsent ones included."""
+        stream = self._streams.get(STREAM_ID)
         if stream is None:
             return 0
         return stream.sender._buffer_stop - stream.sender._buffer_start
+
+    @property
+    def connection_ids(self) -> tuple[bytes, ...]:
+        """The ids under which the peer may address this connection now."""
+        return tuple(connection_id.cid for connection_id in self._host_cids)
+
+    def open_window(self) -> None:
+        """From now on the peer may have `STREAM_WINDOW_BYTES` on their way to the reader."""
+        if not self._is_open:
+            self._is_open = True
+            self._window = STREAM_WINDOW_BYTES
+            self._granted = self._read + self._window
+
+    def note_read(self, count: int) -> bool:
+        """`count` bytes left for the reader. True if the peer should be told soon that it may
+        send more."""
+        self._read += count
+        if self._is_open and self._read + self._window - self._granted >= self._window // 2:
+            self._granted = self._read + self._window
+            return True
+        return False
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
+        """As aioquic's, which fails on a connection whose first datagram was not one."""
+        return super().datagrams_to_send(now) if self._network_paths else []
+
+    def get_timer(self) -> float | None:
+        """As aioquic's; None before the first datagram and after the end."""
+        return super().get_timer() if self._close_at is not None else None
+
+    # --- overridden: windows follow the reader (RFC 9000 §4.1), stream counts never rise ---
+
+    def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
+        limit = self._local_max_data
+        limit.value = self._granted
+        if limit.sent != limit.value:
+            frame = builder.start_frame(
+                limit.frame_type,
+                capacity=_LIMIT_FRAME_BYTES_MAX,
+                handler=self._on_connection_limit_delivery,
+                handler_args=(limit,),
+            )
+            frame.push_uint_var(limit.value)
+            limit.sent = limit.value
+
+    def _write_stream_limits(
+        self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream
+    ) -> None:
+        stream.max_stream_data_local = self._granted
+        if stream.max_stream_data_local_sent != stream.max_stream_data_local:
+            frame = builder.start_frame(
+                QuicFrameType.MAX_STREAM_DATA,
+                capacity=_STREAM_LIMIT_FRAME_BYTES_MAX,
+                handler=self._on_max_stream_data_delivery,
+                handler_args=(stream,),
+            )
+            frame.push_uint_var(STREAM_ID)
+            frame.push_uint_var(stream.max_stream_data_local)
+            stream.max_stream_data_local_sent = stream.max_stream_data_local
