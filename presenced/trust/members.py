@@ -92,11 +92,6 @@ class Members:
             sorted(admitted - self._standing.removals.keys(), key=lambda one: seniority[one])
         )
 
-    @cached_property
-    def devices(self) -> tuple[DeviceId, ...]:
-        """Every device that any admission names, void or not, sorted by id."""
-        return tuple(sorted(self._register.admissions))
-
     def certificate(self, device: DeviceId) -> Certificate | None:
         """A device's certificate: of its most senior admission that counts, else of any.
 

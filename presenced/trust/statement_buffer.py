@@ -22,9 +22,6 @@ class StatementBuffer:
     def __contains__(self, id_: StatementId) -> bool:
         return id_ in self._waiting
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
     def add(self, statement: Statement, lacking: list[StatementId]) -> None:
         """Keep a statement until one of the heads it lacks comes. Raises `LimitExceeded`."""
         if len(self._waiting) >= SYNC_WAITING_MAX:
