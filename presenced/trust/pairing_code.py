@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+from urllib.parse import parse_qsl, urlencode
 
 from presenced.clock import Entropy, Instant
 from presenced.crypto.phrase import random_words, word_indexes
@@ -20,6 +21,10 @@ from presenced.trust.link_limits import CODE_MS_MAX, CODE_TRIES_MAX
 
 NUMBER_MIN: Final = 100
 NUMBER_MAX: Final = 999
+URI_ADDRESSES_MAX: Final = 8
+"addresses in one pairing link: more do not fit a QR code that a terminal can show"
+
+_URI_PREFIX: Final = "presenced:pair?"
 _SHAPE: Final = re.compile(r"([1-9][0-9]{2})[-\s]+([a-z]+)[-\s]+([a-z]+)")
 
 
@@ -73,6 +78,37 @@ def parse_code(text: str) -> PairingCode:
         if word not in word_indexes():
             raise MalformedCode("a word of the code is not in the word list")
     return PairingCode(int(found[1]), (first, second))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invitation:
+    """What a person enters: a code, and where to dial if that is known (`host:port`)."""
+
+    code: PairingCode
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def uri(self) -> str:
+        """What the QR code says: `presenced:pair?v=1&code=…&addr=…`."""
+        query = [("v", "1"), ("code", self.code.text)]
+        query += [("addr", address) for address in self.addresses]
+        return f"{_URI_PREFIX}{urlencode(query, safe=':[]')}"
+
+
+def parse_invitation(text: str) -> Invitation:
+    """A typed code, or the URI of a QR code. Raises `MalformedCode`."""
+    stripped = text.strip()
+    if not stripped.lower().startswith(_URI_PREFIX):
+        return Invitation(code=parse_code(stripped))
+    try:
+        fields = parse_qsl(stripped[len(_URI_PREFIX) :], max_num_fields=URI_ADDRESSES_MAX + 2)
+    except ValueError:
+        raise MalformedCode("too many fields in a pairing link") from None
+    codes = [value for name, value in fields if name == "code"]
+    if ("v", "1") not in fields or len(codes) != 1:
+        raise MalformedCode("not a pairing link of version 1")
+    addresses = tuple(value for name, value in fields if name == "addr")
+    return Invitation(code=parse_code(codes[0]), addresses=addresses)
 
 
 class CodeState(Enum):

@@ -9,7 +9,7 @@ import pytest
 
 from presenced.clock import Instant
 from presenced.crypto.keys import DhKey
-from presenced.crypto.noise import CipherState
+from presenced.crypto.noise import CipherState, HandshakeState
 from presenced.errors import LimitExceeded, Malformed, Unauthorized
 from presenced.testing.byte_pair import START, BytePair
 from presenced.testing.link_doubles import (
@@ -20,7 +20,7 @@ from presenced.testing.link_doubles import (
     link_pair,
 )
 from presenced.trust.channel import PIECE_BYTES_MAX, Channel, Received
-from presenced.trust.frames import FrameBuffer, Kind, clear_frame, frame
+from presenced.trust.frames import FrameBuffer, Kind, SendBytes, clear_frame, frame
 from presenced.trust.hello import Hello, Mode, parse_hello
 from presenced.trust.inbound import Arrived, Inbound, Refused
 from presenced.trust.link import LinkClosed, LinkMachine, MessageReceived
@@ -243,6 +243,51 @@ def test_a_strangers_hello_learns_nothing_from_the_answer() -> None:
     assert len({len(answer) for answer in answers}) == 1
     tags = [{answer[-256:][at : at + 8] for at in range(0, 256, 8)} for answer in answers]
     assert not tags[0] & tags[1]
+
+
+def test_a_device_that_does_not_link_now_says_so_without_a_handshake() -> None:
+    inbound = Inbound(enrolling=True, linking=False, entropy=SeededEntropy(1), now=START)
+    dials = link_machine(LAPTOP, MemoryPeers(LAPTOP, [BOX]), initiator=True)
+    (hello,) = dials.start(START)
+    assert isinstance(hello, SendBytes)
+    refused = inbound.receive_bytes(hello.data, START)
+    assert isinstance(refused, Refused)
+    (closed,) = dials.receive_bytes(refused.answer, START)
+    assert isinstance(closed, LinkClosed)
+    assert closed.code == "unauthorized"
+
+
+@pytest.mark.parametrize("payload", [b"", b"counter and more"])
+def test_a_first_message_without_exactly_a_counter_is_refused(
+    payload: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = link_pair(LAPTOP, BOX)
+    write = HandshakeState.write_message
+    monkeypatch.setattr(
+        HandshakeState,
+        "write_message",
+        lambda self, said=b"": write(self, payload if said else said),
+    )
+    pair.run()
+    assert pair.kinds(1) == ["LinkClosed"]
+    assert pair.seen[1][-1].code == "malformed"
+
+
+def test_a_second_message_with_a_payload_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = link_pair(LAPTOP, BOX)
+    write = HandshakeState.write_message
+    monkeypatch.setattr(
+        HandshakeState, "write_message", lambda self, said=b"": write(self, said or b"extra")
+    )
+    pair.run()
+    assert pair.seen[0][-1].code == "malformed"
+
+
+@pytest.mark.parametrize("kind", [Kind.PAKE, Kind.FAILURE])
+def test_frames_of_an_enrolment_have_no_place_on_a_link(kind: Kind) -> None:
+    effects = _answerer().receive_bytes(clear_frame(kind, b"?"), START)
+    assert isinstance(effects[-1], LinkClosed)
+    assert effects[-1].code == "malformed"
 
 
 # --- floods and sizes ---

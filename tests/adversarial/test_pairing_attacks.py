@@ -19,8 +19,9 @@ from presenced.testing.link_doubles import (
     sponsor,
     with_people,
 )
-from presenced.trust.frames import FrameBuffer, Kind, clear_frame, frame
+from presenced.trust.frames import FrameBuffer, Kind, SendBytes, clear_frame, frame
 from presenced.trust.hello import Hello
+from presenced.trust.inbound import Inbound, Refused
 from presenced.trust.link_limits import (
     CODE_TRIES_MAX,
     JOIN_STATEMENTS_MAX,
@@ -51,6 +52,7 @@ from presenced.trust.pairing_terms import (
     Showing,
     State,
 )
+from presenced.wire import encode
 
 OLD, NEW, THIEF = Device("laptop"), Device("box"), Device("thief")
 HELLO = clear_frame(Kind.HELLO, Hello(versions=(1,), mode="enrol", nonce=b"n" * 16).encode())
@@ -255,6 +257,85 @@ def test_words_out_of_turn_end_it_without_an_admission(message: Approval) -> Non
     assert not any(isinstance(effect, Admit | Added) for effect in pair.seen[1])
     if not isinstance(message, Approval):
         assert isinstance(pair.seen[1][-1], PairingFailed)
+
+
+@pytest.mark.parametrize("liar_side", [0, 1])
+def test_an_approval_said_twice_or_with_a_strange_certificate_ends_it(liar_side: int) -> None:
+    pair = pairing_pair(joiner(NEW), sponsor(OLD))
+    pair.run()
+    liar = pair.machines[liar_side]
+    assert isinstance(liar, PairingMachine)
+    certificate = NEW.certificate(OLD.device, SpaceId(b"a space of tests"))
+    said = [Approval(certificate)] * 2 if liar_side == 0 else [Approval(certificate)]
+    pair.perform(liar_side, [liar._say(encode_message(message)) for message in said])
+    pair.settle()
+    assert isinstance(pair.seen[1 - liar_side][-1], PairingFailed)
+
+
+def test_an_evidence_frame_has_no_place_in_an_enrolment() -> None:
+    pair = pairing_pair(joiner(NEW), sponsor(OLD))
+    pair.run()
+    liar = pair.machines[0]
+    assert isinstance(liar, PairingMachine)
+    assert liar._channel is not None
+    pair.perform(0, [SendBytes(liar._channel.seal_evidence(b"?"))])
+    pair.settle()
+    assert isinstance(pair.seen[1][-1], PairingFailed)
+
+
+def test_a_refusal_after_the_decision_ends_it_as_an_interruption() -> None:
+    pair = pairing_pair(joiner(NEW), sponsor(OLD))
+    with_people(pair)
+    pair.react[1] = lambda effect: (
+        pair.machines[1].approve(START)  # type: ignore[attr-defined]
+        if isinstance(effect, CandidateSeen)
+        else []
+    )
+    pair.run()
+    liar = pair.machines[0]
+    assert isinstance(liar, PairingMachine)
+    pair.perform(0, [liar._say(encode_message(Refusal()))])
+    pair.settle()
+    last = pair.seen[1][-1]
+    assert isinstance(last, PairingFailed)
+    assert last.type is FailureType.INTERRUPTED
+
+
+def test_a_device_that_shows_no_code_is_told_apart_from_a_wrong_code() -> None:
+    inbound = Inbound(enrolling=False, linking=True, entropy=SeededEntropy(1), now=START)
+    dials = pairing_pair(joiner(NEW), sponsor(OLD)).machines[0]
+    refused = inbound.receive_bytes(dials.start(START)[0].data, START)
+    assert isinstance(refused, Refused)
+    assert dials.receive_bytes(refused.answer, START)[-1].type is FailureType.EXPIRED
+
+
+def test_inputs_out_of_season_do_nothing() -> None:
+    pair = pairing_pair(joiner(NEW), sponsor(OLD))
+    for machine in pair.machines:
+        assert isinstance(machine, PairingMachine)
+        assert machine.approve(START) == []
+        assert machine.refuse(START) == []
+        assert machine.admitted([b"s"], START) == []
+        assert machine.stored(START) == []
+        assert machine.fail("gave up")
+        assert machine.fail("again") == []
+        assert machine.start(START) == []
+        assert machine.receive_bytes(HELLO, START) == []
+
+
+@pytest.mark.parametrize(
+    "content", [["statements", ["text"], True], ["introduction", "odd", b"s" * 64]]
+)
+def test_messages_of_another_shape_are_refused(content: list[object]) -> None:
+    with pytest.raises(Malformed):
+        parse_message(encode(content), b"h")
+
+
+def test_an_unknown_failure_in_clear_is_the_peers_fault() -> None:
+    machine = pairing_pair(joiner(NEW), sponsor(OLD)).machines[0]
+    machine.start(START)
+    effects = machine.receive_bytes(HELLO + clear_frame(Kind.FAILURE, b"whatever"), START)
+    assert effects[-1].type is FailureType.INTERRUPTED
 
 
 def test_a_joiner_cannot_say_finished_to_its_sponsor_nor_stored_before_it_got_anything() -> None:

@@ -29,12 +29,15 @@ from presenced.trust.link_limits import (
 )
 from presenced.trust.pairing import PairingMachine
 from presenced.trust.pairing_code import (
+    URI_ADDRESSES_MAX,
     CodeState,
+    Invitation,
     MalformedCode,
     PairingAttempts,
     PairingCode,
     new_code,
     parse_code,
+    parse_invitation,
 )
 from presenced.trust.pairing_terms import (
     TRANSITIONS,
@@ -317,6 +320,30 @@ def test_other_text_is_no_code_and_is_never_repeated(text: str) -> None:
     with pytest.raises(MalformedCode) as caught:
         parse_code(text)
     assert "xyzzy" not in str(caught.value) + caught.value.hint
+
+
+@pytest.mark.parametrize("addresses", [(), ("192.168.1.5:4242",), ("[fe80::1%25eth0]:1", "a.b:2")])
+def test_a_qr_code_carries_the_code_and_where_to_dial(addresses: tuple[str, ...]) -> None:
+    invitation = Invitation(code=CODE, addresses=addresses)
+    assert invitation.uri.startswith("presenced:pair?v=1&code=123-abandon-zoo")
+    assert parse_invitation(f" {invitation.uri}\n") == invitation
+    assert parse_invitation(CODE.text) == Invitation(code=CODE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "presenced:pair?v=2&code=123-abandon-zoo",
+        "presenced:pair?code=123-abandon-zoo",
+        "presenced:pair?v=1",
+        "presenced:pair?v=1&code=123-abandon-zoo&code=123-abandon-zoo",
+        "presenced:pair?v=1&code=123-abandon-zoo" + "&addr=a:1" * (URI_ADDRESSES_MAX + 1),
+        "https://example.org/?v=1&code=123-abandon-zoo",
+    ],
+)
+def test_another_link_is_no_invitation(text: str) -> None:
+    with pytest.raises(MalformedCode):
+        parse_invitation(text)
 
 
 def test_a_code_does_not_show_its_words_in_a_log() -> None:
