@@ -5,7 +5,7 @@ Rules of this file:
 2. publishing never waits and never fails: a reader that is `EVENTS_UNREAD_MAX` behind, or comes
    back with an id that is no longer kept, gets one `reset` and goes on from now: it reads lists
    anew. Nothing is lost silently;
-3. an event is encoded once, for all readers.
+3. an event is encoded once, for all readers; ids are shown as text, places in seconds.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import trio
 
 from presenced.device.effects import Event
+from presenced.ids import show_id
 from presenced.local.limits import EVENTS_REPLAY_MAX, EVENTS_UNREAD_MAX
+from presenced.local.places import place_shown
+from presenced.presence.sessions import unit_of
 
 _EPOCH_BYTES: Final = 6
 RESET: Final = "reset"
@@ -42,11 +45,12 @@ class EventHub:
         return f"{self._epoch}-{self._seq}"
 
     def publish(self, events: Iterable[Event]) -> None:
-        """Tell all readers, in order. `Event.data` must be JSON-able."""
+        """Tell all readers, in order. `Event.data`: what JSON has, ids as bytes; `at` is a place."""
         fresh = []
         for event in events:
             self._seq += 1
-            fresh.append((self._seq, self._frame(self._seq, event.kind, _encode(event.data))))
+            data = _encode(_shown(event.data))
+            fresh.append((self._seq, self._frame(self._seq, event.kind, data)))
         self._kept.extend(fresh)
         for reader in self._readers:
             reader.offer(fresh)
@@ -85,6 +89,14 @@ class EventHub:
             kind.encode("utf-8"),
             data,
         )
+
+
+def _shown(data: dict[str, Any]) -> dict[str, Any]:
+    shown = {key: show_id(value) if type(value) is bytes else value for key, value in data.items()}
+    if "at" in shown:
+        unit = unit_of(shown.get("kind"))
+        shown["position"], shown["place"] = place_shown(shown.pop("at"), unit)
+    return shown
 
 
 class EventReader:
