@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import msgpack
-
 from presenced.ids import HASH_BYTES, Collection, RecordId, StatementId, hash_bytes
 from presenced.replica.document import Document
 
@@ -40,13 +38,12 @@ class ContentDigest:
 
     def _hash_again(self, dirty: set[int]) -> None:
         pieces: dict[int, list[bytes]] = {bucket: [] for bucket in dirty}
-        pack = msgpack.Packer(use_bin_type=True).pack
         for root in self._document.roots():
             records: list[RecordId] = [
                 record for record in self._document.records(root) if record[0] in dirty
             ]
-            for client, row in self._document.live_rows(root, records):
-                pieces[row.record[0]].append(pack((root, row.record, row.field, client, row.raw)))
+            for record, piece in self._document.live_rows(root, records):
+                pieces[record[0]].append(piece)
         for bucket, rows in pieces.items():
             rows.sort()
             self._buckets[bucket] = (

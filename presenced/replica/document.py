@@ -13,8 +13,8 @@ applied does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 from pycrdt import Doc, Map
 
@@ -31,6 +31,7 @@ from presenced.replica.yjs_update import (
     shown_records,
     var_uint,
 )
+from presenced.wire import encode_prepared
 
 Touched = dict[tuple[str, RecordId], frozenset[str] | None]
 "see rows.Outcome"
@@ -55,17 +56,37 @@ class DocumentLost(HostError):
 class Lane:
     """What one writer's slots of one (root map, field) share."""
 
-    __slots__ = ("field", "key", "one", "records", "root", "shape")
+    __slots__ = (
+        "field",
+        "field_bytes",
+        "key",
+        "key_bytes",
+        "one",
+        "read",
+        "records",
+        "row_head",
+        "shape",
+    )
 
     def __init__(
-        self, key: int, root: str, field: str, shape: KeyShape, records: dict[RecordId, Any]
+        self,
+        key: int,
+        root: str,
+        field: str,
+        client: int,
+        records: dict[RecordId, Any],
+        read: Callable[[Any, str], Any],
     ) -> None:
         self.key = key
-        self.root = root
         self.field = field
-        self.shape = shape
+        self.shape = KeyShape(root, field, client)
         self.records = records
+        self.read = read
+        "yrs's own map: (transaction, key) -> stored bytes; pycrdt's Map is ten times slower"
         self.one = frozenset({field})
+        self.key_bytes = encode_prepared((root, field, client))
+        self.row_head = b"\x95" + encode_prepared(root) + b"\xc4\x10"
+        self.field_bytes = encode_prepared(field)
 
 
 class Writer:
@@ -78,17 +99,6 @@ class Writer:
         self.log = log
         self.client = client
         self.lanes: dict[tuple[str, str], Lane] = {}
-
-
-class SlotRow(NamedTuple):
-    """One slot with its place in its writer's client, for snapshots and digests."""
-
-    root: str
-    record: RecordId
-    field: str
-    clock: int
-    raw: bytes
-    "`[seq, hlc, value, seen]`, canonical"
 
 
 class Document:
@@ -190,8 +200,7 @@ class Document:
         spare = RECORD_FIELDS_MAX - self._widest
         if len(operations) <= spare:
             return False
-        records = {(operation.map, operation.record) for operation in operations}
-        if len(operations) - len(records) + 1 <= spare:
+        if len(operations) - len({operation[1] for operation in operations}) + 1 <= spare:
             return False
         fields: dict[tuple[str, RecordId], set[str]] = {}
         for operation in operations:
@@ -225,8 +234,9 @@ class Document:
             writer.index << _FIELD_BITS | number,
             root,
             field,
-            KeyShape(root, field, writer.client),
+            writer.client,
             records,
+            self._maps[root].integrated.get,
         )
         writer.lanes[root, field] = lane
         return lane
@@ -261,70 +271,76 @@ class Document:
     def slots(self, root: str, record: RecordId) -> dict[str, dict[LogId, Slot]]:
         """All slots of a record: by field, then by log. Empty if there are none."""
         fields: dict[str, dict[LogId, Slot]] = {}
-        for field, writer, row in self._rows(root, [record]):
-            fields.setdefault(field, {})[writer.log] = decode_slot(row.raw)
+        if self.knows(root, record):
+            for writer, lane, _, raw in self._stored(root, [record]):
+                fields.setdefault(lane.field, {})[writer.log] = decode_slot(raw)
         return fields
 
-    def rows_by_writer(self) -> Iterator[tuple[Writer, list[SlotRow]]]:
-        """Per writer that has any, its latest slots by clock."""
-        places: list[list[tuple[int, str, RecordId, int]]] = [[] for _ in self._writers]
+    def rows_by_writer(self) -> Iterator[tuple[Writer, list[bytes]]]:
+        """Per writer that has any, its latest slots by clock, each as a row of a snapshot.
+
+        A row: `[map, record, field, clock, [seq, hlc, value, seen]]`, canonical.
+        """
+        places: list[list[tuple[int, int, RecordId, str]]] = [[] for _ in self._writers]
         for root, records in self._roots.items():
             for record, slots in records.items():
                 for packed in (slots,) if type(slots) is int else slots:
                     places[packed >> (_KEY_SHIFT + _FIELD_BITS)].append(
-                        (packed & _CLOCK_MASK, root, record, packed)
+                        (packed & _CLOCK_MASK, packed, record, root)
                     )
         for writer, at in zip(self._writers, places, strict=True):
             if at:
                 at.sort()
-                yield writer, self._read(writer, at)
+                yield writer, self._rows(writer, at)
                 at.clear()
 
-    def _read(
-        self, writer: Writer, places: Sequence[tuple[int, str, RecordId, int]]
-    ) -> list[SlotRow]:
+    def _rows(
+        self, writer: Writer, places: Sequence[tuple[int, int, RecordId, str]]
+    ) -> list[bytes]:
         texts = shown_records([place[2] for place in places])
-        lanes, fields, maps = writer.lanes, self._fields, self._maps
+        lanes, fields = writer.lanes, self._fields
+        pack = encode_prepared
         rows = []
         with self._doc.transaction() as transaction:
             held = transaction._txn
-            for (clock, root, record, packed), text in zip(places, texts, strict=True):
-                field = fields[packed >> _KEY_SHIFT & _FIELD_MASK]
-                key = text.decode("ascii") + lanes[root, field].shape.suffix
-                raw = maps[root].integrated.get(held, key)
-                rows.append(SlotRow(root, record, field, clock, bytes(raw)))
+            for (clock, packed, record, root), text in zip(places, texts, strict=True):
+                lane = lanes[root, fields[packed >> _KEY_SHIFT & _FIELD_MASK]]
+                raw = lane.read(held, text.decode("ascii") + lane.shape.suffix)
+                rows.append(b"".join((lane.row_head, record, lane.field_bytes, pack(clock), raw)))
         return rows
 
-    def live_rows(self, root: str, records: Sequence[RecordId]) -> list[tuple[int, SlotRow]]:
-        """The (client, slot) of all live slots of these records, in no order."""
-        live: list[tuple[int, SlotRow]] = []
-        contested: dict[tuple[RecordId, str], list[tuple[Writer, SlotRow]]] = {}
-        several = {record for record in records if type(self._roots[root].get(record)) is tuple}
-        for field, writer, row in self._rows(root, records):
-            if row.record in several:
-                contested.setdefault((row.record, field), []).append((writer, row))
+    def live_rows(self, root: str, records: Sequence[RecordId]) -> list[tuple[RecordId, bytes]]:
+        """All live slots of these records, in no order: record, and field, client, stored bytes.
+
+        The bytes begin with the canonical map, field and client, so that each slot's differ.
+        """
+        index = self._roots[root]
+        live: list[tuple[RecordId, bytes]] = []
+        contested: dict[tuple[RecordId, str], list[tuple[Writer, Lane, bytes]]] = {}
+        for writer, lane, record, raw in self._stored(root, records):
+            if type(index[record]) is int:
+                live.append((record, b"".join((record, lane.key_bytes, raw))))
             else:
-                live.append((writer.client, row))
-        for rows in contested.values():
-            live += _live(rows)
+                contested.setdefault((record, lane.field), []).append((writer, lane, raw))
+        for (record, _), slots in contested.items():
+            live += [
+                (record, b"".join((record, lane.key_bytes, raw))) for lane, raw in _live(slots)
+            ]
         return live
 
     def _packed(self, root: str, record: RecordId) -> tuple[int, ...]:
         slots = self._roots.get(root, {}).get(record, ())
         return (slots,) if type(slots) is int else slots
 
-    def _rows(
+    def _stored(
         self, root: str, records: Sequence[RecordId]
-    ) -> Iterable[tuple[str, Writer, SlotRow]]:
-        """Every slot of the records. yrs is asked below pycrdt's Map, which is ten times slower."""
-        index = self._roots.get(root)
-        if index is None:
-            return []
-        get = self._maps[root].integrated.get
+    ) -> list[tuple[Writer, Lane, RecordId, bytes]]:
+        """Every slot of the records, with the bytes it stores."""
+        index, writers, fields = self._roots[root], self._writers, self._fields
         texts = (
             shown_records(records)
             if len(records) > 1
-            else [show_id(record).encode("ascii") for record in records]
+            else [show_id(one).encode() for one in records]
         )
         found = []
         with self._doc.transaction() as transaction:
@@ -333,25 +349,19 @@ class Document:
                 slots = index.get(record, ())
                 shown = text.decode("ascii")
                 for packed in (slots,) if type(slots) is int else slots:
-                    writer = self._writers[packed >> (_KEY_SHIFT + _FIELD_BITS)]
-                    field = self._fields[packed >> _KEY_SHIFT & _FIELD_MASK]
-                    raw = get(held, shown + writer.lanes[root, field].shape.suffix)
-                    row = SlotRow(root, record, field, packed & _CLOCK_MASK, bytes(raw))
-                    found.append((field, writer, row))
+                    writer = writers[packed >> (_KEY_SHIFT + _FIELD_BITS)]
+                    lane = writer.lanes[root, fields[packed >> _KEY_SHIFT & _FIELD_MASK]]
+                    found.append((writer, lane, record, lane.read(held, shown + lane.shape.suffix)))
         return found
 
 
-def _live(rows: list[tuple[Writer, SlotRow]]) -> list[tuple[int, SlotRow]]:
-    """The rows of one field that no other one has in its `seen`."""
-    if len(rows) == 1:
-        return [(rows[0][0].client, rows[0][1])]
-    read = [(writer, row, decode_slot(row.raw)) for writer, row in rows]
+def _live(slots: Sequence[tuple[Writer, Lane, bytes]]) -> list[tuple[Lane, bytes]]:
+    """The slots of one field that no other one has in its `seen`."""
+    if len(slots) == 1:
+        return [slots[0][1:]]
+    read = [(writer.log, lane, raw, decode_slot(raw)) for writer, lane, raw in slots]
     return [
-        (writer.client, row)
-        for writer, row, slot in read
-        if not any(
-            other.seen.get(writer.log, 0) >= slot.seq
-            for another, _, other in read
-            if another is not writer
-        )
+        (lane, raw)
+        for log, lane, raw, slot in read
+        if not any(other.seen.get(log, 0) >= slot.seq for name, _, _, other in read if name != log)
     ]

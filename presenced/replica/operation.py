@@ -12,7 +12,7 @@ so the common shape (a flat map with sorted keys) is recognised without walking 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from types import MappingProxyType
@@ -61,6 +61,9 @@ class SnapshotRow(NamedTuple):
     stored: bytes
 
 
+_snapshot_row: Final = partial(tuple.__new__, SnapshotRow)
+
+
 class OperationCodec:
     """Encodes and decodes the operations of one collection's entries."""
 
@@ -77,15 +80,16 @@ class OperationCodec:
         Raises `Malformed` or `LimitExceeded`; then nothing of the entry is taken.
         """
         rows = self._rows(plaintext)
-        derive, pack, plain = self._derive, self._pack, self._is_plain
-        named: set[tuple[str, str]] = set()
-        distinct: set[tuple[str, bytes, str]] = set()
+        derive, pack = self._derive, self._pack
+        shapes, flat = self._sorted_shapes, _SCALARS.issuperset
+        lanes: dict[tuple[str, str], set[bytes]] = {}
         operations, stored = [], []
         hlc_max = 0
         try:
             for root, record, field, hlc, value, seen in rows:
-                if (root, field) not in named:
-                    named.add((check_name(root), check_name(field)))
+                written = lanes.get((root, field))
+                if written is None:
+                    written = lanes[check_name(root), check_name(field)] = set()
                 if record is None:
                     record = derive(root, value) if field == CORE else None
                     if record is None:
@@ -94,34 +98,26 @@ class OperationCodec:
                     raise Malformed("operation: record")
                 elif field == CORE and derive(root, value) is not None:
                     raise Malformed("operation: an id that comes from content was stated")
+                written.add(record)
                 if type(hlc) is not int or not 0 <= hlc <= HLC_MAX:
                     raise Malformed("operation: hlc")
                 if hlc > hlc_max:
                     hlc_max = hlc
-                if type(seen) is not list:
-                    raise Malformed("operation: seen")
-                if not plain(value):
+                if (
+                    type(value) is not dict
+                    or tuple(value) not in shapes
+                    or not flat(map(type, value.values()))
+                ) and not self._is_plain(value):
                     decode(pack(value))
                 raw = pack((seq, hlc, value, seen))
                 if len(raw) > VALUE_BYTES_MAX:
                     self._check_size(value)
-                distinct.add((root, record, field))
+                heard = NOTHING_SEEN if seen == [] else _seen_mapping(seen, log, past)
                 stored.append(raw)
-                operations.append(
-                    _operation(
-                        (
-                            root,
-                            record,
-                            field,
-                            hlc,
-                            value,
-                            _seen_mapping(seen, log, past) if seen else NOTHING_SEEN,
-                        )
-                    )
-                )
+                operations.append(_operation((root, record, field, hlc, value, heard)))
         except (ValueError, TypeError) as error:
             raise Malformed("not a list of operations") from error
-        if len(distinct) != len(rows):
+        if sum(map(len, lanes.values())) != len(rows):
             raise Malformed("a field is written twice in one entry")
         return Decoded(operations, stored, hlc_max)
 
@@ -133,7 +129,7 @@ class OperationCodec:
         By clock, within the log's own `frontier`, ids stated. The rows come out of `canonical`.
         Raises `Malformed` or `LimitExceeded`.
         """
-        pack, plain = self._pack, self._is_plain
+        pack, shapes, flat = self._pack, self._sorted_shapes, _SCALARS.issuperset
         named: set[tuple[str, str]] = set()
         read = []
         before, seq_max = -1, frontier.get(log, 0)
@@ -147,17 +143,21 @@ class OperationCodec:
                     raise Malformed("slot: clock")
                 if type(seq) is not int or not 0 < seq <= seq_max:
                     raise Malformed("slot: seq")
-                if type(hlc) is not int or not 0 <= hlc <= HLC_MAX or type(seen) is not list:
-                    raise Malformed("slot: hlc or seen")
+                if type(hlc) is not int or not 0 <= hlc <= HLC_MAX:
+                    raise Malformed("slot: hlc")
                 before = clock
-                if not plain(value):
+                if (
+                    type(value) is not dict
+                    or tuple(value) not in shapes
+                    or not flat(map(type, value.values()))
+                ) and not self._is_plain(value):
                     decode(pack(value))
                 raw = pack((seq, hlc, value, seen))
                 if len(raw) > VALUE_BYTES_MAX:
                     self._check_size(value)
-                heard = _seen_mapping(seen, log, frontier) if seen else NOTHING_SEEN
+                heard = NOTHING_SEEN if seen == [] else _seen_mapping(seen, log, frontier)
                 operation = _operation((root, record, field, hlc, value, heard))
-                read.append(SnapshotRow(clock, seq, operation, raw))
+                read.append(_snapshot_row((clock, seq, operation, raw)))
         except (ValueError, TypeError) as error:
             raise Malformed("not a list of slots") from error
         return read
@@ -215,25 +215,30 @@ class OperationCodec:
 
     # --- writing ---
 
-    def canonical(self, operation: Operation) -> Operation:
-        """An own operation with its value in canonical order, checked as a receiver would.
+    def canonical(self, operations: Iterable[Operation]) -> list[Operation]:
+        """Own operations with values in canonical order, checked as a receiver would.
 
         Raises `InvalidValue` for a value that the document cannot hold.
         """
-        root, record, field, hlc, value, seen = operation
-        assert len(record) == ID_BYTES
-        assert 0 <= hlc <= HLC_MAX
-        try:
-            check_name(root)
-            check_name(field)
-            if not self._is_plain(value) or _has_big_integer(value):
-                value = decode(encode(value))
-            size = len(self._pack(value))
-        except (Malformed, LimitExceeded, UnicodeEncodeError) as error:
-            raise InvalidValue(f"not a value the document can hold: {error}") from error
-        if size > VALUE_BYTES_MAX:
-            raise InvalidValue(f"value of {size} bytes; at most {VALUE_BYTES_MAX}")
-        return Operation(root, record, field, hlc, value, seen)
+        checked = []
+        named: set[tuple[str, str]] = set()
+        for operation in operations:
+            root, record, field, hlc, value, seen = operation
+            assert len(record) == ID_BYTES
+            assert 0 <= hlc <= HLC_MAX
+            try:
+                if (root, field) not in named:
+                    named.add((check_name(root), check_name(field)))
+                if not self._is_plain(value):
+                    value = decode(encode(value))
+                    operation = Operation(root, record, field, hlc, value, seen)
+                size = len(self._pack(value))
+            except (Malformed, LimitExceeded, ValueError, OverflowError) as error:
+                raise InvalidValue(f"not a value the document can hold: {error}") from error
+            if size > VALUE_BYTES_MAX:
+                raise InvalidValue(f"value of {size} bytes; at most {VALUE_BYTES_MAX}")
+            checked.append(operation)
+        return checked
 
     def plaintext(self, operations: Sequence[Operation]) -> bytes:
         """The plaintext of an entry of own canonical operations."""
@@ -306,6 +311,8 @@ def parse_seen(pairs: Any) -> dict[LogId, int]:
 
 
 def _seen_mapping(pairs: Any, own: LogId, past: Mapping[LogId, int]) -> dict[LogId, int]:
+    if type(pairs) is not list:
+        raise Malformed("operation: seen")
     mapping = parse_seen(pairs)
     for log, seq in mapping.items():
         if log == own or seq > past.get(log, 0):

@@ -151,7 +151,7 @@ class Replica:
         chain = self._own_chain()
         if chain is None:
             raise NotAllowed("this device does not write this collection")
-        edits = {(one.map, one.record, one.field): self._codec.canonical(one) for one in operations}
+        edits = {one[:3]: one for one in self._codec.canonical(operations)}
         overlay = self._unsent()
         unsent = overlay.operations()
         document = self._loaded().document
@@ -159,7 +159,7 @@ class Replica:
             raise InvalidValue("a record would have too many fields")
         if self.can_seal and (live or len(unsent) + len(edits) > OVERLAY_FIELDS_MAX):
             if unsent:
-                edits = {(one.map, one.record, one.field): one for one in unsent} | edits
+                edits = {one[:3]: one for one in unsent} | edits
             return self._seal(list(edits.values()), drop=bool(unsent))
         outcome = Outcome()
         outcome.overlay_put = overlay.put(edits.values())

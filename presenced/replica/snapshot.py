@@ -37,7 +37,6 @@ from presenced.ids import (
 )
 from presenced.replica.chain import LogChain
 from presenced.replica.digest import ContentDigest
-from presenced.replica.document import SlotRow
 from presenced.replica.entry import EntryKeys
 from presenced.replica.ledger import Ledger
 from presenced.replica.limits import (
@@ -143,8 +142,7 @@ def _plaintexts(ledger: Ledger) -> Iterator[bytes]:
     for writer, rows in ledger.document.rows_by_writer():
         pieces: list[bytes] = []
         size = 0
-        for row in rows:
-            piece = _row_bytes(packer, row)
+        for piece in rows:
             if pieces and (
                 len(pieces) == BASE_SLOTS_PER_CHUNK
                 or size + len(piece) > BASE_CHUNK_EXPANDED_BYTES_MAX
@@ -154,13 +152,6 @@ def _plaintexts(ledger: Ledger) -> Iterator[bytes]:
             pieces.append(piece)
             size += len(piece)
         yield _chunk_bytes(packer, writer.log, pieces)
-
-
-def _row_bytes(packer: msgpack.Packer, row: SlotRow) -> bytes:
-    """A row of five whose last one is the stored list, put in as it is."""
-    four = packer.pack((row.root, row.record, row.field, row.clock))
-    joined: bytes = b"\x95" + four[1:] + row.raw
-    return joined
 
 
 def _chunk_bytes(packer: msgpack.Packer, log: LogId, pieces: Sequence[bytes]) -> bytes:
