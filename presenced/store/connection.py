@@ -1,59 +1,55 @@
 """Opening the encrypted file, and what SQLite's errors mean for a person.
 
+Rules of this file:
+1. a file that does not open, or fails its check, is left as it was: its write-ahead log too;
+2. every error names the file and the way out; none quotes what is in it.
+
+The first 16 bytes of the file are the cipher's salt. A raw key does not use it, so it holds the
+key's marker, and a wrong key is told from a damaged first page before SQLite touches anything.
 Source: SQLite3 Multiple Ciphers, cipher `chacha20` (ChaCha20-Poly1305 per page, raw key).
 """
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 import apsw
 
+from presenced.crypto.database_key import MARKER_BYTES, DatabaseKey
 from presenced.errors import StoreCorrupt, StoreError, StoreFull, WrongKey
-
-KEY_BYTES: Final = 32
-
-CACHE_KIB: Final = 2_048
-"page cache of one connection"
-
-QUICK_CHECK_BYTES_MAX: Final = 4 * 1024 * 1024
-"a smaller file is checked whole when it is opened; a larger one page by page as it is read"
-
-BUSY_MS: Final = 5_000
-"how long a reader waits for a checkpoint"
+from presenced.store.limits import BUSY_MS, CACHE_KIB, LOG_BYTES_KEPT, QUICK_CHECK_BYTES_MAX
 
 
-def connect(path: Path, key: bytes, *, writable: bool) -> apsw.Connection:
-    """A connection to an encrypted database.
+def connect(path: Path, key: DatabaseKey, *, writable: bool) -> apsw.Connection:
+    """A connection to an encrypted database; a writable one makes the file (0600).
 
+    Closing it leaves the write-ahead log alone until `keep` was called.
     Raises `WrongKey`, `StoreCorrupt`, `StoreFull` or `StoreError`; the file is untouched then.
     """
-    assert len(key) == KEY_BYTES
     with errors_named(path):
-        flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if writable else 0)
-        connection = apsw.Connection(str(path), flags=flags)
+        if writable:
+            _create(path)
+        _require_marker(path, key)
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             connection.set_busy_timeout(BUSY_MS)
             connection.pragma("cipher", "chacha20")
-            connection.pragma("key", f"raw:{key.hex()}")
-            try:
-                connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-            except apsw.NotADBError as error:
-                raise WrongKey(
-                    f"{path} does not open with this device's key",
-                    hint=(
-                        "Put back the key that belongs to it (keyring, passphrase or key file), "
-                        "or move the file away and join again. It was not touched."
-                    ),
-                ) from error
-            if writable:
-                connection.pragma("journal_mode", "wal")
-            connection.pragma("synchronous", "full")
+            connection.pragma("key", f"raw:{key.raw.hex()}{key.marker.hex()}")
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
             connection.pragma("temp_store", "memory")
             connection.pragma("cache_size", -CACHE_KIB)
+            if writable:
+                connection.pragma("journal_mode", "wal")
+                connection.pragma("journal_size_limit", LOG_BYTES_KEPT)
+                connection.pragma("synchronous", "full")
+                connection.pragma("secure_delete", False)
+            else:
+                connection.pragma("query_only", True)
         except BaseException:
             connection.close()
             raise
@@ -66,37 +62,101 @@ def check(connection: apsw.Connection, path: Path) -> None:
         return
     with errors_named(path):
         if connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
-            raise _corrupt(path)
+            raise corrupt(path)
+
+
+def keep(connection: apsw.Connection) -> None:
+    """The file is sound and ours: closing copies its write-ahead log into it."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
 
 
 @contextmanager
 def errors_named(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours, which name the file and the way out."""
+    """SQLite's errors as ours. What only a bug can cause (a constraint, wrong SQL) passes."""
     try:
         yield
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise _corrupt(path) from error
-    except apsw.FullError as error:
-        raise StoreFull(f"no space for {path}") from error
-    except (apsw.IOError, apsw.CantOpenError, apsw.PermissionsError, apsw.ReadOnlyError) as error:
-        extended = getattr(error, "extendedresult", 0)
-        if extended in (apsw.SQLITE_IOERR_DATA, apsw.SQLITE_IOERR_CORRUPTFS):
-            raise _corrupt(path) from error
-        if extended == apsw.SQLITE_IOERR_WRITE:
-            raise StoreFull(f"cannot write {path}") from error
+    except apsw.Error as error:
+        named = _named(error, path)
+        if named is None:
+            raise
+        raise named from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StoreFull(f"no space for {path}") from error
         raise StoreError(
-            f"cannot use {path}: {type(error).__name__}",
+            f"cannot use {path}: {error.strerror}",
             hint="Check that the disk is mounted, writable and has space.",
         ) from error
-    except apsw.Error as error:
-        raise StoreError(f"{path}: {type(error).__name__}") from error
 
 
-def _corrupt(path: Path) -> StoreCorrupt:
+def corrupt(path: Path) -> StoreCorrupt:
     return StoreCorrupt(
         f"{path} is damaged",
         hint=(
-            "Copy it away, move it out of its folder and run `presence join`: your other devices "
-            "have all that was synced. It was not touched."
+            "Check the disk, then put back a copy of the file, or move it and the files beside it "
+            "away and run `presence join`: your other devices have all that was synced. It was "
+            "not touched."
         ),
     )
+
+
+def _named(error: apsw.Error, path: Path) -> StoreError | None:
+    if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
+        return corrupt(path)
+    if isinstance(error, apsw.FullError):
+        return StoreFull(f"no space for {path}")
+    if isinstance(error, apsw.IOError):
+        extended: int = getattr(error, "extendedresult", 0)  # not in apsw's stub
+        if extended in (apsw.SQLITE_IOERR_DATA, apsw.SQLITE_IOERR_CORRUPTFS):
+            return corrupt(path)
+        if extended == apsw.SQLITE_IOERR_WRITE:  # also a quota or a file size limit
+            return StoreFull(f"cannot write {path}")
+    elif not isinstance(error, _ENVIRONMENT):
+        return None
+    return StoreError(
+        f"cannot use {path}: {type(error).__name__}",
+        hint="Check that the disk is mounted, writable and has space; the edit was not recorded.",
+    )
+
+
+_ENVIRONMENT = (
+    apsw.BusyError,
+    apsw.CantOpenError,
+    apsw.LockedError,
+    apsw.NoLFSError,
+    apsw.NoMemError,
+    apsw.PermissionsError,
+    apsw.ProtocolError,
+    apsw.ReadOnlyError,
+)
+
+
+def _create(path: Path) -> None:
+    """An empty file that only its owner may read, its name on disk; nothing if it is there."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """What was made, renamed or removed in a folder is on disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _require_marker(path: Path, key: DatabaseKey) -> None:
+    with path.open("rb") as file:
+        marker = file.read(MARKER_BYTES)
+    if marker and marker != key.marker:
+        raise WrongKey(
+            f"{path} does not open with this device's key",
+            hint=(
+                "Put back the key that belongs to it (keyring, passphrase or key file), or move "
+                "it and the files beside it away and run `presence join`. It was not touched."
+            ),
+        )

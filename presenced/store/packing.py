@@ -1,20 +1,21 @@
-"""Rows of views to and from their columns."""
+"""Rows of views to and from their columns. Defaults are NULL and take no space."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from presenced.ids import LogId, RecordId
 from presenced.presence.views import FollowRow, SessionRow
-from presenced.wire import decode, encode
+from presenced.wire import decode, encode_prepared
 
 FOLLOW_COLUMNS = "record, uri, title, kind, unfollowed, notify, tags, conflicts, updated_ms"
-SESSION_COLUMNS = "record, uri, ended, updated_ms, conflicts, rest"
+SESSION_COLUMNS = "record, kind, uri, title, ended, aliases, conflicts, updated_ms, rest"
 
 
 def follow_columns(row: FollowRow) -> tuple[Any, ...]:
-    """Defaults take no space: NULL for no tags, no conflicts and the usual notify."""
+    tags, conflicts = row.tags, row.conflicts
     return (
         row.record,
         row.uri,
@@ -22,8 +23,8 @@ def follow_columns(row: FollowRow) -> tuple[Any, ...]:
         row.kind,
         row.state != "followed",
         None if row.notify == "default" else row.notify,
-        encode(row.tags) if row.tags else None,
-        encode(row.conflicts) if row.conflicts else None,
+        _list(tags) if tags else None,
+        _list(conflicts) if conflicts else None,
         row.updated_ms,
     )
 
@@ -31,23 +32,20 @@ def follow_columns(row: FollowRow) -> tuple[Any, ...]:
 def follow_from(columns: Sequence[Any]) -> FollowRow:
     record, uri, title, kind, unfollowed, notify, tags, conflicts, updated_ms = columns
     return FollowRow(
-        record=RecordId(record),
-        uri=uri,
-        title=title,
-        kind=kind,
-        state="unfollowed" if unfollowed else "followed",
-        notify=notify or "default",
-        tags=tuple(decode(tags)) if tags else (),
-        conflicts=tuple(decode(conflicts)) if conflicts else (),
-        updated_ms=updated_ms,
+        record,
+        uri,
+        title,
+        kind,
+        "unfollowed" if unfollowed else "followed",
+        notify or "default",
+        _texts(tags),
+        _texts(conflicts),
+        updated_ms,
     )
 
 
 def session_columns(row: SessionRow) -> tuple[Any, ...]:
     rest = [
-        row.kind,
-        row.title,
-        row.aliases,
         row.duration_ms,
         row.at,
         row.done,
@@ -60,34 +58,45 @@ def session_columns(row: SessionRow) -> tuple[Any, ...]:
     ]
     return (
         row.record,
+        row.kind,
         row.uri,
+        row.title,
         row.state != "open",
+        _list(row.aliases) if row.aliases else None,
+        _list(row.conflicts) if row.conflicts else None,
         row.updated_ms,
-        encode(row.conflicts) if row.conflicts else None,
-        encode(rest),
+        encode_prepared(rest),
     )
 
 
 def session_from(columns: Sequence[Any]) -> SessionRow:
-    record, uri, ended, updated_ms, conflicts, raw = columns
-    rest = decode(raw)
-    kind, title, aliases, duration_ms, at, done, of, speed, life, holder, claim, phase = rest
+    record, kind, uri, title, ended, aliases, conflicts, updated_ms, raw = columns
+    duration_ms, at, done, of, speed, lifecycle, holder, claim, phase = decode(raw)
     return SessionRow(
         record=RecordId(record),
         kind=kind,
         uri=uri,
         title=title,
-        aliases=tuple(aliases),
+        aliases=_texts(aliases),
         duration_ms=duration_ms,
         at=at,
         done=done,
         of=of,
         speed=speed,
         state="ended" if ended else "open",
-        lifecycle=life,
+        lifecycle=lifecycle,
         holder=None if holder is None else LogId(holder),
         claim=claim,
         phase=phase,
-        conflicts=tuple(decode(conflicts)) if conflicts else (),
+        conflicts=_texts(conflicts),
         updated_ms=updated_ms,
     )
+
+
+def _list(texts: Sequence[str]) -> str:
+    """JSON, so that a query can look inside (`json_each`)."""
+    return json.dumps(texts, ensure_ascii=False)
+
+
+def _texts(raw: str | None) -> tuple[str, ...]:
+    return tuple(json.loads(raw)) if raw else ()

@@ -16,28 +16,23 @@ from presenced.device.commit import (
     SessionQuery,
     StoredSummary,
 )
-from presenced.errors import CallerError
 from presenced.ids import Collection, EntryHash, LogId, RecordId
 from presenced.presence.summary import row_from_bytes
 from presenced.presence.views import FollowRow, SessionRow
 from presenced.replica.hlc import Hlc
 from presenced.replica.rows import ForkProof, LogHead, OverlayRow
 from presenced.store.connection import errors_named
+from presenced.store.limits import KNOWN_BATCH, SEQ_BITS
+from presenced.store.lists import KEY_COLUMNS, follow_list, session_list
 from presenced.store.packing import (
     FOLLOW_COLUMNS,
     SESSION_COLUMNS,
     follow_from,
     session_from,
 )
-from presenced.store.schema import SEQ_BITS
-from presenced.wire import decode, encode
+from presenced.wire import decode
 
-
-class BadCursor(CallerError):
-    """A page cursor that is not one."""
-
-    code = "bad-cursor"
-    hint = "Begin again without `after`."
+SQLiteValue = None | int | float | bytes | str
 
 
 class Reader:
@@ -47,8 +42,7 @@ class Reader:
         self._connection = connection
         self._path = path
 
-    def close(self) -> None:
-        self._connection.close()
+        connection.create_scalar_function("fold", _fold, 1, deterministic=True)
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with errors_named(self._path):
@@ -65,7 +59,7 @@ class Reader:
         return None if row is None else row[0]
 
     def statements(self) -> list[bytes]:
-        return [raw for (raw,) in self._rows("SELECT raw FROM statement ORDER BY rowid")]
+        return [raw for (raw,) in self._rows("SELECT raw FROM statement ORDER BY number")]
 
     def log_heads(self, collection: Collection) -> list[LogHead]:
         return [
@@ -99,7 +93,9 @@ class Reader:
     def entries(
         self, collection: Collection, log: LogId, first_seq: int, *, bytes_max: int
     ) -> list[bytes]:
-        found = self._row("SELECT idx FROM log WHERE collection = ? AND log = ?", (collection, log))
+        found = self._row(
+            "SELECT number FROM log WHERE collection = ? AND log = ?", (collection, log)
+        )
         if found is None:
             return []
         begin = found[0] << SEQ_BITS
@@ -149,57 +145,20 @@ class Reader:
     # --- what people see ---
 
     def follows(self, query: FollowQuery, /) -> FollowPage:
-        where = ["rowid > ?"]
-        values: list[Any] = [_after(query.after, 0)]
-        if query.state is not None:
-            where.append("unfollowed = ?")
-            values.append(query.state != "followed")
-        if query.kind is not None:
-            where.append("kind = ?")
-            values.append(query.kind)
-        if query.tag is not None:
-            where.append("instr(tags, ?) > 0")
-            values.append(encode(query.tag))
-        if query.text is not None:
-            where.append("(instr(lower(title), ?) > 0 OR instr(lower(uri), ?) > 0)")
-            values += [_lower(query.text)] * 2
-        if query.conflicts_only:
-            where.append("conflicts IS NOT NULL")
-        rows = self._rows(
-            f"SELECT rowid, {FOLLOW_COLUMNS} FROM follow WHERE {' AND '.join(where)}"  # noqa: S608
-            " ORDER BY rowid LIMIT ?",
-            (*values, query.limit + 1),
-        )
-        following = str(rows[query.limit - 1][0]) if len(rows) > query.limit else None
-        return FollowPage([follow_from(row[1:]) for row in rows[: query.limit]], following)
+        page = follow_list(query)
+        found = self._rows(page.sql, page.values)
+        rows = [follow_from(columns[KEY_COLUMNS:]) for columns in found[: page.limit]]
+        return FollowPage(rows, page.next_cursor(found))
+
+    def sessions(self, query: SessionQuery, /) -> SessionPage:
+        page = session_list(query)
+        found = self._rows(page.sql, page.values)
+        rows = [session_from(columns[KEY_COLUMNS:]) for columns in found[: page.limit]]
+        return SessionPage(rows, page.next_cursor(found))
 
     def follow(self, record: RecordId, /) -> FollowRow | None:
         row = self._row(f"SELECT {FOLLOW_COLUMNS} FROM follow WHERE record = ?", (record,))  # noqa: S608
         return None if row is None else follow_from(row)
-
-    def sessions(self, query: SessionQuery, /) -> SessionPage:
-        where = ["1"]
-        values: list[Any] = []
-        if query.after is not None:
-            updated, _, number = query.after.partition("-")
-            at = _after(updated, 0)
-            where.append("(updated_ms < ? OR (updated_ms = ? AND rowid > ?))")
-            values += [at, at, _after(number or "?", 0)]
-        if query.state is not None:
-            where.append("ended = ?")
-            values.append(int(query.state != "open"))
-        if query.conflicts_only:
-            where.append("conflicts IS NOT NULL")
-        rows = self._rows(
-            f"SELECT rowid, {SESSION_COLUMNS} FROM session WHERE {' AND '.join(where)}"  # noqa: S608
-            " ORDER BY updated_ms DESC, rowid LIMIT ?",
-            (*values, query.limit + 1),
-        )
-        following = None
-        if len(rows) > query.limit:
-            last = rows[query.limit - 1]
-            following = f"{last[4]}-{last[0]}"
-        return SessionPage([session_from(row[1:]) for row in rows[: query.limit]], following)
 
     def session(self, record: RecordId, /) -> SessionRow | None:
         row = self._row(f"SELECT {SESSION_COLUMNS} FROM session WHERE record = ?", (record,))  # noqa: S608
@@ -208,21 +167,39 @@ class Reader:
     def sessions_like(self, prefix: bytes, uri: str, /) -> list[SessionRow]:
         rows = self._rows(
             f"SELECT {SESSION_COLUMNS} FROM session"  # noqa: S608
-            " WHERE (length(?1) > 0 AND substr(record, 1, length(?1)) = ?1) OR uri = ?2",
+            " WHERE (length(?1) > 0 AND substr(record, 1, length(?1)) = ?1) OR uri = ?2"
+            " OR EXISTS (SELECT 1 FROM json_each(aliases) WHERE value = ?2) ORDER BY number",
             (prefix, uri),
         )
         return [session_from(row) for row in rows]
 
+    def known(self, map_name: str, records: Iterable[RecordId], /) -> set[RecordId]:
+        table = {"follow": "follow", "session": "session"}[map_name]
+        asked = list(records)
+        found: set[RecordId] = set()
+        for begin in range(0, len(asked), KNOWN_BATCH):
+            batch = asked[begin : begin + KNOWN_BATCH]
+            marks = ",".join("?" * len(batch))
+            found.update(
+                record
+                for (record,) in self._rows(
+                    f"SELECT record FROM {table} WHERE record IN ({marks})",  # noqa: S608
+                    batch,
+                )
+            )
+        return found
+
     def counts(self) -> Counts:
-        [(follows, follow_conflicts)] = self._rows(
-            "SELECT count(*) FILTER (WHERE unfollowed = 0), count(conflicts) FROM follow"
+        [numbers] = self._rows(
+            "SELECT (SELECT count(*) FROM follow), (SELECT count(*) FROM follow WHERE unfollowed),"
+            " (SELECT count(*) FROM follow WHERE conflicts IS NOT NULL),"
+            " (SELECT count(*) FROM session WHERE NOT ended),"
+            " (SELECT count(*) FROM session WHERE conflicts IS NOT NULL),"
+            " (SELECT count(*) FROM overlay)"
         )
-        [(sessions, session_conflicts)] = self._rows(
-            "SELECT count(*) FILTER (WHERE ended = 0), count(conflicts) FROM session"
-        )
-        [(unsent,)] = self._rows("SELECT count(*) FROM overlay")
+        follows, unfollowed, follow_conflicts, sessions, session_conflicts, unsent = numbers
         return Counts(
-            follows=follows,
+            follows=follows - unfollowed,
             sessions=sessions,
             conflicts=follow_conflicts + session_conflicts,
             unsent=unsent,
@@ -238,14 +215,6 @@ class Reader:
         )
 
 
-def _after(cursor: str | None, default: int) -> int:
-    if cursor is None:
-        return default
-    if not cursor.isascii() or not cursor.isdigit():
-        raise BadCursor("not a cursor")
-    return int(cursor)
-
-
-def _lower(text: str) -> str:
-    """As SQLite's `lower`: ASCII only."""
-    return "".join(char.lower() if char.isascii() else char for char in text)
+def _fold(*values: SQLiteValue) -> SQLiteValue:
+    [text] = values
+    return text.casefold() if isinstance(text, str) else text

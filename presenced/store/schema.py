@@ -1,24 +1,47 @@
 """The tables, and how an older file becomes a newer one.
 
-Rules of this file: a migration is appended, never changed; it runs in one transaction with its
-new `user_version`. Ids are stored as their 16 bytes, log ids once, in `log`. Views have a rowid
-and a unique index over the id: hashed ids as primary keys cost ten times as much.
+Rules of this file:
+1. a migration is appended, never changed; it runs in one transaction with its `user_version`;
+2. before a migration that changes rows, a copy of the file is kept; it goes once that is on disk.
+
+Ids are stored as their 16 bytes, log ids once, in `log`. Views have a number (their order of
+arrival) and a unique index over the id: hashed ids as primary keys cost ten times as much.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import apsw
 
 from presenced.errors import StoreError
+from presenced.store.connection import errors_named, sync_folder
 
-MIGRATIONS: Final[tuple[str, ...]] = (
-    """
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migration:
+    """One step from a version to the next."""
+
+    sql: str
+    changes_rows: bool
+    "what is stored is rewritten, not only added to"
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (
+    Migration(
+        changes_rows=False,
+        sql="""
     CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE statement (id BLOB NOT NULL UNIQUE, raw BLOB NOT NULL);
+    CREATE TABLE statement (
+        number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, raw BLOB NOT NULL
+    );
     CREATE TABLE log (
-        idx INTEGER PRIMARY KEY, collection TEXT NOT NULL, log BLOB NOT NULL,
+        number INTEGER PRIMARY KEY, collection TEXT NOT NULL, log BLOB NOT NULL,
         held_seq INTEGER NOT NULL, held_hash BLOB NOT NULL,
         applied_seq INTEGER NOT NULL, applied_hash BLOB NOT NULL,
         clock_end INTEGER NOT NULL, base_seq INTEGER NOT NULL, fork_seq INTEGER NOT NULL,
@@ -31,40 +54,77 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         PRIMARY KEY (collection, map, record, field)
     ) WITHOUT ROWID;
     CREATE TABLE base (
-        collection TEXT NOT NULL, chunk INTEGER NOT NULL, raw BLOB NOT NULL,
-        UNIQUE (collection, chunk)
+        number INTEGER PRIMARY KEY, collection TEXT NOT NULL, chunk INTEGER NOT NULL,
+        raw BLOB NOT NULL, UNIQUE (collection, chunk)
     );
     CREATE TABLE fork (
         collection TEXT NOT NULL, log BLOB NOT NULL, seq INTEGER NOT NULL, previous BLOB NOT NULL,
         first BLOB NOT NULL, second BLOB NOT NULL, PRIMARY KEY (collection, log, seq)
     );
     CREATE TABLE follow (
-        record BLOB NOT NULL UNIQUE, uri TEXT NOT NULL, title TEXT NOT NULL, kind TEXT NOT NULL,
-        unfollowed INTEGER NOT NULL, notify TEXT, tags BLOB, conflicts BLOB,
-        updated_ms INTEGER NOT NULL
+        number INTEGER PRIMARY KEY, record BLOB NOT NULL UNIQUE, uri TEXT NOT NULL,
+        title TEXT NOT NULL, kind TEXT NOT NULL, unfollowed INTEGER NOT NULL, notify TEXT,
+        tags TEXT, conflicts TEXT, updated_ms INTEGER NOT NULL
     );
+    CREATE INDEX follow_gone ON follow (number) WHERE unfollowed;
+    CREATE INDEX follow_asks ON follow (number) WHERE conflicts IS NOT NULL;
     CREATE TABLE session (
-        record BLOB NOT NULL UNIQUE, uri TEXT NOT NULL, ended INTEGER NOT NULL,
-        updated_ms INTEGER NOT NULL, conflicts BLOB, rest BLOB NOT NULL
+        number INTEGER PRIMARY KEY, record BLOB NOT NULL UNIQUE, kind TEXT NOT NULL,
+        uri TEXT NOT NULL, title TEXT NOT NULL, ended INTEGER NOT NULL, aliases TEXT,
+        conflicts TEXT, updated_ms INTEGER NOT NULL, rest BLOB NOT NULL
     );
+    CREATE INDEX session_asks ON session (number) WHERE conflicts IS NOT NULL;
     CREATE TABLE summary (only_one INTEGER PRIMARY KEY CHECK (only_one = 1), raw BLOB NOT NULL);
     """,
+    ),
 )
 
-SEQ_BITS: Final = 40
-"an entry's place is its log's idx above this many bits of seq"
 
+def migrate(
+    connection: apsw.Connection, path: Path, migrations: Sequence[Migration] = MIGRATIONS
+) -> None:
+    """Bring a database to the newest version.
 
-def migrate(connection: apsw.Connection, name: str) -> None:
-    """Bring a database to the newest version. Raises `StoreError` if it is newer than we are."""
+    Raises `StoreError` if it is newer than we are, or if a step fails: it is as it was then, and
+    the copy made before the step is still there. Raises `StoreFull` without space for the copy.
+    """
     version = connection.pragma("user_version")
     assert isinstance(version, int)
-    if version > len(MIGRATIONS):
+    if version > len(migrations):
         raise StoreError(
-            f"{name} was written by a newer presenced",
+            f"{path} was written by a newer presenced",
             hint="Install the newer version again; this file was not touched.",
         )
-    for number in range(version, len(MIGRATIONS)):
-        with connection:
-            connection.execute(MIGRATIONS[number])
+    for number in range(version, len(migrations)):
+        migration = migrations[number]
+        copy = copy_path(path, number)
+        if migration.changes_rows:
+            _keep_copy(connection, path, copy)
+        with errors_named(path), connection:
+            connection.execute(migration.sql)
             connection.pragma("user_version", number + 1)
+    _drop_copies(path, len(migrations))
+
+
+def copy_path(path: Path, version: int) -> Path:
+    """Where the copy of a database of a version lies while it is being changed."""
+    return path.with_name(f"{path.name}.version-{version}")
+
+
+def _keep_copy(connection: apsw.Connection, path: Path, copy: Path) -> None:
+    with errors_named(path):
+        connection.pragma("wal_checkpoint(TRUNCATE)")
+        unfinished = copy.with_name(f"{copy.name}.unfinished")
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with path.open("rb") as source, open(descriptor, "wb") as target:
+            shutil.copyfileobj(source, target)
+            target.flush()
+            os.fsync(target.fileno())
+        unfinished.replace(copy)
+        sync_folder(path.parent)
+
+
+def _drop_copies(path: Path, version: int) -> None:
+    """All steps are on disk: copies of older versions are no longer needed."""
+    for older in range(version):
+        copy_path(path, older).unlink(missing_ok=True)

@@ -1,8 +1,4 @@
-"""The store's life: opening, the writer thread, closing.
-
-Cancellation: a commit that has begun runs to its end and its result is known; a caller that is
-cancelled while it waits for the writer has written nothing.
-"""
+"""The store's life: opening, committing, closing."""
 
 from __future__ import annotations
 
@@ -12,48 +8,64 @@ from functools import partial
 from pathlib import Path
 
 import apsw
-import trio
 
+from presenced.crypto.database_key import DatabaseKey
 from presenced.device.commit import Commit
-from presenced.store.connection import check, connect
+from presenced.store.connection import check, connect, keep
 from presenced.store.reader import Reader
 from presenced.store.schema import migrate
 from presenced.store.writer import Writer
+from presenced.store.writer_thread import WriterThread
 
 
 class Store:
-    """One open database. `reader` is for the main thread."""
+    """One open database. `reader` is for the main thread and sees what is committed."""
 
-    def __init__(self, writer: Writer, reader: Reader) -> None:
+    def __init__(self, thread: WriterThread, writer: Writer, reader: Reader) -> None:
+        self._thread = thread
         self._writer = writer
         self.reader = reader
-        self._limiter = trio.CapacityLimiter(1)
 
     async def commit(self, commit: Commit) -> None:
-        """Write a commit; on return it is on disk. Raises `StoreError`s; then nothing of it is."""
-        await trio.to_thread.run_sync(self._writer.write, commit, limiter=self._limiter)
+        """Write a commit; on return all of it is on disk.
+
+        Raises `StoreFull`, `StoreCorrupt` or `StoreError`; then nothing of it is, and the store
+        goes on. A task cancelled before has written nothing; once begun, the commit runs to its
+        end and its result is known, so cancellation waits for it.
+        """
+        await self._thread.call(partial(self._writer.write, commit))
 
 
 @asynccontextmanager
-async def open_store(path: Path, key: bytes) -> AsyncIterator[Store]:
-    """The database at `path`, made if it is not there. `key`: 32 bytes.
+async def open_store(path: Path, key: DatabaseKey) -> AsyncIterator[Store]:
+    """The database at `path`, made if it is not there. Leaving closes it, whatever is queued first.
 
-    Raises `WrongKey`, `StoreCorrupt`, `StoreFull` or `StoreError`, file untouched.
+    Raises `WrongKey`, `StoreCorrupt`, `StoreFull` or `StoreError`, the file untouched.
     """
-    writing, reading = await trio.to_thread.run_sync(partial(_open, path, key))
+    thread = WriterThread()
+    opened: list[apsw.Connection] = []
     try:
-        yield Store(Writer(writing, path), Reader(reading, path))
+        writer, reader = await thread.call(partial(_open, path, key, opened))
+        thread.between_jobs(writer)
+        yield Store(thread, writer, reader)
     finally:
-        reading.close()
-        writing.close()
+        await thread.close(partial(_close, opened))
 
 
-def _open(path: Path, key: bytes) -> tuple[apsw.Connection, apsw.Connection]:
+def _open(path: Path, key: DatabaseKey, opened: list[apsw.Connection]) -> tuple[Writer, Reader]:
+    """What was opened is in `opened`, to be closed whether or not this succeeds."""
     writing = connect(path, key, writable=True)
-    try:
-        check(writing, path)
-        migrate(writing, str(path))
-        return writing, connect(path, key, writable=False)
-    except BaseException:
-        writing.close()
-        raise
+    opened.append(writing)
+    check(writing, path)
+    migrate(writing, path)
+    keep(writing)
+    reading = connect(path, key, writable=False)
+    opened.append(reading)
+    return Writer(writing, path), Reader(reading, path)
+
+
+def _close(opened: list[apsw.Connection]) -> None:
+    """The reader first: the last one to close copies the write-ahead log into the file."""
+    while opened:
+        opened[-1].close()
+        opened.pop()

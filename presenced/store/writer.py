@@ -1,4 +1,8 @@
-"""Writes one commit in one transaction. Runs in the store's writer thread only."""
+"""Writes one commit in one transaction. Runs in the store's writer thread only.
+
+The write-ahead log is copied into the file between commits, not inside one: in a quiet moment,
+or when it has grown too long. So a commit costs what it writes, and one sync.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,20 @@ from presenced.ids import Collection, LogId
 from presenced.presence.summary import row_to_bytes
 from presenced.replica.rows import LogHead
 from presenced.store.connection import errors_named
+from presenced.store.limits import (
+    BULK_CACHE_KIB,
+    BULK_ROWS,
+    CACHE_KIB,
+    CHECKPOINT_PAGES_MAX,
+    CHECKPOINT_QUIET_PAGES,
+    SEQ_BITS,
+)
 from presenced.store.packing import (
     FOLLOW_COLUMNS,
     SESSION_COLUMNS,
     follow_columns,
     session_columns,
 )
-from presenced.store.schema import SEQ_BITS
 from presenced.wire import encode
 
 _UPSERT_FOLLOW = f"""
@@ -28,9 +39,10 @@ _UPSERT_FOLLOW = f"""
 """  # noqa: S608 (constants)
 
 _UPSERT_SESSION = f"""
-    INSERT INTO session ({SESSION_COLUMNS}) VALUES (?,?,?,?,?,?)
-    ON CONFLICT (record) DO UPDATE SET uri=excluded.uri, ended=excluded.ended,
-        updated_ms=excluded.updated_ms, conflicts=excluded.conflicts, rest=excluded.rest
+    INSERT INTO session ({SESSION_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)
+    ON CONFLICT (record) DO UPDATE SET kind=excluded.kind, uri=excluded.uri,
+        title=excluded.title, ended=excluded.ended, aliases=excluded.aliases,
+        conflicts=excluded.conflicts, updated_ms=excluded.updated_ms, rest=excluded.rest
 """  # noqa: S608 (constants)
 
 _UPSERT_HEAD = """
@@ -45,30 +57,66 @@ _UPSERT_HEAD = """
 
 
 class Writer:
-    """The writing connection and what it remembers of log numbers."""
+    """The writing connection, what it remembers of log numbers, and how long its log is."""
 
     def __init__(self, connection: apsw.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self._numbers: dict[tuple[Collection, LogId], int] = {
-            (collection, LogId(log)): number
-            for number, collection, log in connection.execute(
-                "SELECT idx, collection, log FROM log"
-            )
-        }
+        self._numbers: dict[tuple[Collection, LogId], int] = {}
+        self._log_pages = 0
+        self._cache_kib = CACHE_KIB
+        connection.set_wal_hook(self._note_pages)
 
     def write(self, commit: Commit) -> None:
         """All of it or nothing. Raises as `errors_named` says; the connection stays usable."""
-        known = dict(self._numbers)
-        try:
-            with errors_named(self._path), self._connection:
+        execute = self._connection.execute
+        if len(commit.follows) + len(commit.sessions) > BULK_ROWS:
+            self._set_cache(BULK_CACHE_KIB)
+        with errors_named(self._path):
+            execute("BEGIN IMMEDIATE")
+            try:
                 self._write(commit)
-        except BaseException:
-            self._numbers = known
-            raise
+                execute("COMMIT")
+            except BaseException:
+                self._numbers.clear()
+                if self._connection.in_transaction:  # a full disk may have ended it already
+                    execute("ROLLBACK")
+                raise
+
+    @property
+    def untidy(self) -> bool:
+        """There is something to tidy once nobody writes."""
+        return self._log_pages >= CHECKPOINT_QUIET_PAGES or self._cache_kib > CACHE_KIB
+
+    @property
+    def overdue(self) -> bool:
+        """Tidy before the next commit."""
+        return self._log_pages >= CHECKPOINT_PAGES_MAX
+
+    def tidy(self) -> None:
+        """Copy the write-ahead log into the file; when quiet, give back the memory of a bulk.
+
+        Raises as `errors_named` says; what was committed stays safe in the log.
+        """
+        quiet = not self.overdue
+        self._log_pages = 0
+        if quiet and self._cache_kib > CACHE_KIB:
+            self._set_cache(CACHE_KIB)
+            self._connection.pragma("shrink_memory")
+        with errors_named(self._path):
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def close(self) -> None:
         self._connection.close()
+
+    def _note_pages(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _set_cache(self, kib: int) -> None:
+        if self._cache_kib != kib:
+            self._connection.pragma("cache_size", -kib)
+            self._cache_kib = kib
 
     def _write(self, commit: Commit) -> None:
         execute, many = self._connection.execute, self._connection.executemany
@@ -91,7 +139,7 @@ class Writer:
         for collection, chunks in commit.base.items():
             execute("DELETE FROM base WHERE collection = ?", (collection,))
             many(
-                "INSERT INTO base VALUES (?,?,?)",
+                "INSERT INTO base (collection, chunk, raw) VALUES (?,?,?)",
                 ((collection, index, raw) for index, raw in enumerate(chunks)),
             )
         self._write_views(commit)
@@ -106,7 +154,7 @@ class Writer:
             self._connection.executemany(_UPSERT_HEAD, _newest(commit.heads))
         if commit.entries:
             self._connection.executemany(
-                "INSERT OR REPLACE INTO entry VALUES (?,?)",
+                "INSERT INTO entry VALUES (?,?)",
                 (
                     (self._number(entry.collection, entry.log) << SEQ_BITS | entry.seq, entry.raw)
                     for entry in commit.entries
@@ -138,7 +186,7 @@ class Writer:
         number = self._numbers.get(key)
         if number is None:
             [(found,)] = self._connection.execute(
-                "SELECT idx FROM log WHERE collection = ? AND log = ?", key
+                "SELECT number FROM log WHERE collection = ? AND log = ?", key
             ).fetchall()
             assert isinstance(found, int)
             number = self._numbers[key] = found

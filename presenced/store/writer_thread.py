@@ -1,0 +1,113 @@
+"""One thread that does what it is given, one thing after another, and tidies up when idle.
+
+Why not `trio.to_thread`: a thread of its own answers in 45 µs instead of 95 (measured), and can
+wait for a quiet moment without a task.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import structlog
+import trio
+
+from presenced.errors import StoreError
+from presenced.store.limits import QUIET_SECONDS
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+class _Job:
+    """What to do, for which task, and what came of it."""
+
+    __slots__ = ("error", "function", "result", "task")
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function = function
+        self.task = trio.lowlevel.current_task()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.result = self.function()
+        except BaseException as error:  # it belongs to the task that waits, whatever it is
+            self.error = error
+
+
+class Tidying(Protocol):
+    """What the thread does between jobs."""
+
+    @property
+    def untidy(self) -> bool: ...
+
+    @property
+    def overdue(self) -> bool: ...
+
+    def tidy(self) -> None: ...
+
+
+class WriterThread:
+    """Runs jobs for trio tasks. Make it inside `trio.run`; `close` it there too."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._token = trio.lowlevel.current_trio_token()
+        self._tidying: Tidying | None = None
+        self._thread = threading.Thread(target=self._run, name="presenced-store", daemon=True)
+        self._thread.start()
+
+    def between_jobs(self, tidying: Tidying) -> None:
+        """From now on tidy this up."""
+        self._tidying = tidying
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Run a function in the thread; its result or error.
+
+        A task cancelled before has done nothing. From here on it runs to its end and its
+        result is known: cancellation waits.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        job = _Job(function)
+        self._jobs.put(job)
+        await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+        if job.error is not None:
+            raise job.error
+        result: T = job.result
+        return result
+
+    async def close(self, last: Callable[[], None]) -> None:
+        """Finish what was given, then `last`, then end. Not cancellable: the disk decides."""
+        with trio.CancelScope(shield=True):
+            try:
+                await self.call(last)
+            finally:
+                self._jobs.put(None)
+
+    def _run(self) -> None:
+        while True:
+            tidying = self._tidying
+            try:
+                job = self._jobs.get(timeout=QUIET_SECONDS if tidying and tidying.untidy else None)
+            except queue.Empty:
+                self._tidy()
+                continue
+            if job is None:
+                return
+            job.run()
+            self._token.run_sync_soon(trio.lowlevel.reschedule, job.task)
+            if tidying and tidying.overdue:
+                self._tidy()
+
+    def _tidy(self) -> None:
+        """What cannot be tidied now is tried again after the next job: nothing is lost by it."""
+        assert self._tidying is not None
+        try:
+            self._tidying.tidy()
+        except StoreError as error:
+            log.warning("cannot tidy the database", code=error.code)
