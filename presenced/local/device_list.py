@@ -1,4 +1,4 @@
-"""`/v1/devices`: the devices of the space; one by id, by the beginning of its id, or of its name."""
+"""`/v1/devices`: the devices of the space; one by the beginning of its id or of its name."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class EventHub:
         return f"{self._epoch}-{self._seq}"
 
     def publish(self, events: Iterable[Event]) -> None:
-        """Tell all readers, in order. `Event.data`: what JSON has, ids as bytes; `at` is a place."""
+        """Tell all readers, in order. Data: what JSON has, ids as bytes; `at` is a place."""
         fresh = []
         for event in events:
             self._seq += 1
@@ -92,7 +92,9 @@ class EventHub:
 
 
 def _shown(data: dict[str, Any]) -> dict[str, Any]:
-    shown = {key: show_id(value) if type(value) is bytes else value for key, value in data.items()}
+    shown: dict[str, Any] = {
+        key: show_id(value) if type(value) is bytes else value for key, value in data.items()
+    }
     if "at" in shown:
         unit = unit_of(shown.get("kind"))
         shown["position"], shown["place"] = place_shown(shown.pop("at"), unit)

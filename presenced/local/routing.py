@@ -1,8 +1,8 @@
-"""Requests, responses and routes of the owner API: the small part of a web framework that it needs.
+"""Requests, answers and routes of the owner API: the small part of a web framework it needs.
 
-Rules of this file: a handler takes a `Request` and returns an `Answered` or a `Streamed`, or raises;
-whatever it raises becomes a problem here (`map_errors`), once. A stream that has begun ends early
-if its client leaves, and is then closed without its end.
+Rules of this file: a handler takes a `Request` and returns an `Answered` or a `Streamed`, or
+raises; whatever it raises becomes a problem here (`map_errors`), once. A stream that has begun
+ends early if its client leaves, and is then closed without its end.
 
 (A framework with its server costs 0.1 s of start-up and 0.1 ms per request more, measured; the
 application stays plain ASGI, so one can be mounted beside it.)

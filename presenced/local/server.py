@@ -106,7 +106,7 @@ class _Connection:
             if event is not h11.NEED_DATA:
                 return None
             with trio.fail_after(REQUEST_SECONDS_MAX if begun else IDLE_SECONDS_MAX):
-                self._http.receive_data(await self._stream.receive_some(_READ_BYTES))
+                self._http.receive_data(bytes(await self._stream.receive_some(_READ_BYTES)))
             begun = True
 
     async def _receive(self) -> Message:
@@ -126,13 +126,13 @@ class _Connection:
                     self._http.send(h11.InformationalResponse(status_code=100, headers=[]))
                 )
             with trio.fail_after(REQUEST_SECONDS_MAX):
-                self._http.receive_data(await self._stream.receive_some(_READ_BYTES))
+                self._http.receive_data(bytes(await self._stream.receive_some(_READ_BYTES)))
 
     async def _until_gone(self) -> None:
         """Wait for the client to leave; what it pipelines meanwhile is kept, up to a bound."""
         while len(self._http.trailing_data[0]) < HEAD_BYTES_MAX:
             data = await self._stream.receive_some(_READ_BYTES)
-            self._http.receive_data(data)
+            self._http.receive_data(bytes(data))
             if not data:
                 return
         await trio.sleep_forever()

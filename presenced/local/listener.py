@@ -1,0 +1,165 @@
+"""The owner-only Unix socket: bound so that nobody else ever sees it, even for a moment.
+
+Rules of this file:
+1. the directory belongs to this user and is 0700; umask makes the socket 0600 before it exists
+   (bind, then chmod, is a race: alpamon 409);
+2. a socket file that nobody answers is removed, one that somebody answers is an error;
+3. who connects is known from the kernel's credentials of the peer;
+4. on leaving, the file goes only if it is still the one bound here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import stat
+import struct
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Final
+
+import structlog
+import trio
+
+from presenced import socket_path
+from presenced.errors import HostError
+from presenced.local.limits import BACKLOG, CONNECTIONS_MAX
+from presenced.local.server import Application, PeerCredentials, serve_connection
+
+_UMASK: Final = 0o177
+_DIRECTORY_MODE: Final = 0o700
+_CREDENTIALS: Final = struct.Struct("3i")
+_ACCEPT_PAUSE_SECONDS: Final = 0.2
+"after a failed accept (no file descriptors left)"
+
+log = structlog.get_logger(__name__)
+
+
+class SocketInUse(HostError):
+    """Another daemon answers on this socket."""
+
+    code = "already-running"
+    hint = "Stop the presenced that runs there, or give this one its own PRESENCED_HOME."
+
+
+class UnsafeDirectory(HostError):
+    """Others could reach the socket."""
+
+    code = "unsafe-directory"
+
+
+@asynccontextmanager
+async def open_owner_socket(path: Path) -> AsyncIterator[trio.SocketListener]:
+    """Bind the socket and listen. Raises `SocketInUse`, `UnsafeDirectory`, `HostError`."""
+    _prepare_directory(path.parent)
+    with _only_one_at_a_time(path.parent):
+        _remove_stale(path)
+        bound = _bind(path)
+    identity = _identity(path)
+    try:
+        async with trio.SocketListener(trio.socket.from_stdlib_socket(bound)) as listener:
+            yield listener
+    finally:
+        if identity is not None and _identity(path) == identity:
+            path.unlink(missing_ok=True)
+
+
+async def serve(app: Application, listener: trio.SocketListener) -> None:
+    """Serve connections until cancelled; more than `CONNECTIONS_MAX` wait to be accepted."""
+    slots = trio.Semaphore(CONNECTIONS_MAX)
+
+    async def serve_one(stream: trio.SocketStream) -> None:
+        try:
+            await serve_connection(app, stream, peer_credentials(stream.socket))
+        finally:
+            slots.release()
+
+    async with trio.open_nursery() as nursery:
+        while True:
+            await slots.acquire()
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                slots.release()
+                log.warning("accept failed", error=error.errno)
+                await trio.sleep(_ACCEPT_PAUSE_SECONDS)
+                continue
+            nursery.start_soon(serve_one, stream)
+
+
+def peer_credentials(connected: trio.socket.SocketType) -> PeerCredentials:
+    """Who connected, as the kernel noted it at that moment (Linux, unix(7) SO_PEERCRED)."""
+    raw = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return PeerCredentials(*_CREDENTIALS.unpack(raw))
+
+
+def _prepare_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+        found = directory.stat()
+    except OSError as error:
+        raise HostError(
+            f"no directory for the socket: {error.strerror}",
+            hint=f"Make {directory} usable, or set PRESENCED_SOCKET.",
+        ) from error
+    if found.st_uid != os.getuid():
+        raise UnsafeDirectory(
+            f"{directory} belongs to another user", hint="Set PRESENCED_SOCKET to a path of yours."
+        )
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise UnsafeDirectory(
+            f"others can reach {directory}", hint=f"Run `chmod 700 {directory}` and start again."
+        )
+
+
+@contextmanager
+def _only_one_at_a_time(directory: Path) -> Iterator[None]:
+    """Two daemons that start together must not remove each other's fresh socket."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise HostError(
+            f"{path} is not a socket", hint="Move that file away, or set PRESENCED_SOCKET."
+        )
+    try:
+        socket_path.connect(path).close()
+    except (ConnectionRefusedError, FileNotFoundError):
+        path.unlink(missing_ok=True)
+        return
+    raise SocketInUse(f"a daemon answers on {path}")
+
+
+def _bind(path: Path) -> socket.socket:
+    umask = os.umask(_UMASK)
+    try:
+        bound = socket_path.bind(path)
+    except OSError as error:
+        raise HostError(
+            f"cannot bind {path}: {error.strerror}", hint="Set PRESENCED_SOCKET to another path."
+        ) from error
+    finally:
+        os.umask(umask)
+    bound.listen(BACKLOG)
+    bound.setblocking(False)
+    return bound
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
