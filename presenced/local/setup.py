@@ -50,8 +50,7 @@ def setup_routes(owner: Owner) -> list[Route]:
 
 
 def _position(text: str) -> int:
-    if not (
-        text.isascii() and text.isdigit() and len(text) <= 2 and 1 <= int(text) <= PHRASE_WORDS
-    ):
+    position = int(text) if text.isascii() and text.isdigit() and len(text) <= 2 else 0
+    if not 1 <= position <= PHRASE_WORDS:
         raise BadPosition("no such position")
-    return int(text)
+    return position

@@ -6,11 +6,11 @@ and the year 10889; what a calendar cannot hold is shown as its end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from presenced.ids import DeviceId, LogId, show_id
+from presenced.ids import DeviceId, LogId, RecordId, show_id
 from presenced.local import model
 from presenced.local.owner import DeviceFacts, Devices, StatusFacts
 from presenced.local.places import place_shown
@@ -182,7 +182,9 @@ def status_shown(facts: StatusFacts, names: Names, version: str) -> model.Status
     )
 
 
-def summary_shown(summary: Summary, names: Names, units: dict[bytes, Unit]) -> model.SummaryShown:
+def summary_shown(
+    summary: Summary, names: Names, units: Mapping[RecordId, Unit]
+) -> model.SummaryShown:
     """`units`: of the sessions whose progress is listed; milliseconds where it lacks one."""
 
     def lines(rows: Sequence[SummaryRow]) -> list[model.SummaryLine]:
