@@ -205,9 +205,7 @@ class Endpoint:
                 link.give_up(os.strerror(problem))
         if datagrams and connection.termination is not None:
             self._farewells.remember(link.routes, tuple(datagrams), now)
-        link.plan()
-        if link.wake_at < self._sleep.deadline:
-            self._sleep.deadline = link.wake_at
+        self._plan(link)
 
     def stranger_no_more(self, link: LinkStream) -> None:
         """The peer is authenticated, or the connection over: it is not counted as pending."""
@@ -396,7 +394,7 @@ class Endpoint:
         return link
 
     def _after_input(self, link: LinkStream) -> None:
-        link.take_events()
+        woke_reader = link.take_events()
         if link.ended:
             return
         self._route(link)
@@ -406,7 +404,17 @@ class Endpoint:
             except trio.WouldBlock:
                 link.abort("nobody accepts")
                 return
-        self.transmit(link)
+        if woke_reader and not link.connection.has_unsent:
+            # The reader's answer will take along what the connection has to say itself, and
+            # is not kept waiting for it; the timer is due within a millisecond anyway.
+            self._plan(link)
+        else:
+            self.transmit(link)
+
+    def _plan(self, link: LinkStream) -> None:
+        link.plan()
+        if link.wake_at < self._sleep.deadline:
+            self._sleep.deadline = link.wake_at
 
     def _send(self, data: bytes, address: SocketAddress) -> int | None:
         """Send, or keep for later if the socket is full. The errno if it cannot be reached."""

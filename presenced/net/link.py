@@ -194,15 +194,20 @@ class LinkStream:
         self._heard = now
         self._answer_by = inf
 
-    def take_events(self) -> None:
-        """Take in what the connection has to say after datagrams or a timer."""
+    def take_events(self) -> bool:
+        """Take in what the connection has to say after datagrams or a timer.
+
+        True if that woke a reader.
+        """
         connection = self.connection
+        woke = False
         while (event := connection.next_event()) is not None:
             match event:
                 case events.StreamDataReceived():
                     self._has_stream = True
                     if event.data:
                         self._unread.append(event.data)
+                        woke = woke or bool(self._readers)
                         self._readers.unpark_all()
                     if event.end_stream:
                         self.abort("finished by the peer")
@@ -218,6 +223,7 @@ class LinkStream:
             self.finish()
         elif self._writers and connection.unacknowledged_bytes <= UNACKNOWLEDGED_BYTES_MAX // 2:
             self._writers.unpark_all()
+        return woke
 
     def take_news(self) -> bool:
         """True once: when the dialler has opened its stream, so that both can speak."""

@@ -27,6 +27,7 @@ from aioquic.quic.packet import QuicFrameType, QuicProtocolVersion
 from aioquic.quic.packet_builder import QuicPacketBuilder, QuicSentPacket
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
+from aioquic.tls import Epoch
 
 from presenced.net.certificate import make_certificate
 from presenced.net.limits import (
@@ -127,6 +128,12 @@ class Connection(QuicConnection):
         return stream.sender._buffer_stop - stream.sender._buffer_start
 
     @property
+    def has_unsent(self) -> bool:
+        """There are bytes of the stream that wait for their first or next transmission."""
+        stream = self._streams.get(STREAM_ID)
+        return stream is not None and not stream.sender.buffer_is_empty
+
+    @property
     def connection_ids(self) -> tuple[bytes, ...]:
         """The ids under which the peer may address this connection now."""
         return tuple(connection_id.cid for connection_id in self._host_cids)
@@ -148,8 +155,19 @@ class Connection(QuicConnection):
         return False
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
-        """As aioquic's, which fails on a connection whose first datagram was not one."""
-        return super().datagrams_to_send(now) if self._network_paths else []
+        """As aioquic's; none on a connection whose first datagram was not one, where it fails.
+
+        An acknowledgement that is owed goes with data that goes anyway (RFC 9000 §13.2.1), where
+        aioquic would send it a millisecond later in a datagram of its own: of the datagrams of an
+        exchange of small messages that saves the half.
+        """
+        if not self._network_paths:
+            return []
+        if self._handshake_confirmed and self.has_unsent:
+            space = self._spaces[Epoch.ONE_RTT]
+            if space.ack_at is not None and space.ack_at > now:
+                space.ack_at = now
+        return super().datagrams_to_send(now)
 
     def get_timer(self) -> float | None:
         """As aioquic's; None before the first datagram and after the end."""
