@@ -34,7 +34,7 @@ DATABASE_NAME: Final = "presenced.db"
 KEY_NAME: Final = "presenced.key"
 LOCK_NAME: Final = "presenced.lock"
 
-PASSPHRASE_CREDENTIAL: Final = "presenced-passphrase"
+PASSPHRASE_CREDENTIAL: Final = "presenced-passphrase"  # noqa: S105 (a name)
 "name of the systemd credential (LoadCredential=)"
 
 CONFIG_BYTES_MAX: Final = 64 * 1024
@@ -59,7 +59,7 @@ class KeyChoice(Enum):
     AUTO = "auto"
     "as it is; a new one: passphrase file, key file in a named home, OS keyring, key file"
     KEYRING = "keyring"
-    PASSPHRASE = "passphrase"
+    PASSPHRASE = "passphrase"  # noqa: S105 (a name)
     KEY_FILE = "key-file"
 
 
@@ -109,7 +109,7 @@ class Config:
         return self.database.parent
 
 
-def read_config(arguments: Arguments = Arguments()) -> Config:  # noqa: B008 (frozen)
+def read_config(arguments: Arguments = Arguments()) -> Config:
     """The configuration of this process. Raises `BadConfig`; nothing is created."""
     environment = os.environ
     home = home_directory(environment)
