@@ -148,7 +148,7 @@ def _places(environment: Mapping[str, str]) -> list[Path]:
     if unit is not None:
         places.append(unit / SOCKET_NAME)
     user = _absolute(environment.get("XDG_RUNTIME_DIR"))
-    if user is not None:
+    if user is not None and user.is_dir():  # kept by `su`, or gone with the session
         places.append(user / APPLICATION / SOCKET_NAME)
     places.append(data_directory(environment) / "run" / SOCKET_NAME)
     return places
