@@ -46,9 +46,6 @@ WRITE_SECONDS_MAX: Final = 60.0
 CONNECTIONS_MAX: Final = 64
 "open connections: one person's own programs; more wait in the listen queue"
 
-BACKLOG: Final = 64
-"connections that wait to be accepted"
-
 HEAD_BYTES_MAX: Final = 16 * 1024
 "request line and headers together"
 

@@ -1,9 +1,9 @@
 """The owner-only Unix socket: bound so that nobody else ever sees it, even for a moment.
 
 Rules of this file:
-1. the directory belongs to this user and is 0700; umask makes the socket 0600 before it exists
-   (bind, then chmod, is a race: alpamon 409);
-2. a socket file that nobody answers is removed, one that somebody answers is an error;
+1. the directory belongs to this user and nobody else may write there (it is made 0700); the
+   socket is 0600 before it exists (bind, then chmod, is a race: alpamon 409);
+2. two daemons that start together cannot take each other's fresh socket for a stale one;
 3. who connects is known from the kernel's credentials of the peer;
 4. on leaving, the file goes only if it is still the one bound here.
 """
@@ -25,23 +25,15 @@ import trio
 
 from presenced import socket_path
 from presenced.errors import HostError
-from presenced.local.limits import BACKLOG, CONNECTIONS_MAX
+from presenced.local.limits import CONNECTIONS_MAX
 from presenced.local.server import Application, PeerCredentials, serve_connection
 
-_UMASK: Final = 0o177
 _DIRECTORY_MODE: Final = 0o700
 _CREDENTIALS: Final = struct.Struct("3i")
 _ACCEPT_PAUSE_SECONDS: Final = 0.2
 "after a failed accept (no file descriptors left)"
 
 log = structlog.get_logger(__name__)
-
-
-class SocketInUse(HostError):
-    """Another daemon answers on this socket."""
-
-    code = "already-running"
-    hint = "Stop the presenced that runs there, or give this one its own PRESENCED_HOME."
 
 
 class UnsafeDirectory(HostError):
@@ -52,18 +44,20 @@ class UnsafeDirectory(HostError):
 
 @asynccontextmanager
 async def open_owner_socket(path: Path) -> AsyncIterator[trio.SocketListener]:
-    """Bind the socket and listen. Raises `SocketInUse`, `UnsafeDirectory`, `HostError`."""
+    """Bind the socket and listen.
+
+    Raises `UnsafeDirectory`, `HostError`, and what `socket_path.bind` raises.
+    """
     _prepare_directory(path.parent)
     with _only_one_at_a_time(path.parent):
-        _remove_stale(path)
-        bound = _bind(path)
+        bound = socket_path.bind(path)
+    bound.setblocking(False)
     identity = _identity(path)
     try:
         async with trio.SocketListener(trio.socket.from_stdlib_socket(bound)) as listener:
             yield listener
     finally:
-        if identity is not None and _identity(path) == identity:
-            path.unlink(missing_ok=True)
+        _remove_own(path, identity)
 
 
 async def serve(app: Application, listener: trio.SocketListener) -> None:
@@ -108,15 +102,15 @@ def _prepare_directory(directory: Path) -> None:
         raise UnsafeDirectory(
             f"{directory} belongs to another user", hint="Set PRESENCED_SOCKET to a path of yours."
         )
-    if stat.S_IMODE(found.st_mode) & 0o077:
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise UnsafeDirectory(
-            f"others can reach {directory}", hint=f"Run `chmod 700 {directory}` and start again."
+            f"others can write in {directory}",
+            hint=f"Run `chmod 700 {directory}`, then start again.",
         )
 
 
 @contextmanager
 def _only_one_at_a_time(directory: Path) -> Iterator[None]:
-    """Two daemons that start together must not remove each other's fresh socket."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -125,36 +119,9 @@ def _only_one_at_a_time(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _remove_stale(path: Path) -> None:
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise HostError(
-            f"{path} is not a socket", hint="Move that file away, or set PRESENCED_SOCKET."
-        )
-    try:
-        socket_path.connect(path).close()
-    except (ConnectionRefusedError, FileNotFoundError):
+def _remove_own(path: Path, identity: tuple[int, int] | None) -> None:
+    if identity is not None and _identity(path) == identity:
         path.unlink(missing_ok=True)
-        return
-    raise SocketInUse(f"a daemon answers on {path}")
-
-
-def _bind(path: Path) -> socket.socket:
-    umask = os.umask(_UMASK)
-    try:
-        bound = socket_path.bind(path)
-    except OSError as error:
-        raise HostError(
-            f"cannot bind {path}: {error.strerror}", hint="Set PRESENCED_SOCKET to another path."
-        ) from error
-    finally:
-        os.umask(umask)
-    bound.listen(BACKLOG)
-    bound.setblocking(False)
-    return bound
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
