@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from presenced.socket_path import connect
 from presenced.testing.conversation import COMMAND_SECONDS_MAX
 
 
@@ -22,9 +21,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(os.fspath(self._path))
+        self.sock = connect(self._path, seconds=self.timeout)
 
 
 class OwnerConnection:
@@ -50,7 +47,7 @@ class OwnerConnection:
 
     def edit(self, *edits: dict[str, Any]) -> Any:
         """Edits in one request, all or nothing; on disk when it returns."""
-        status, document = self.request("POST", "/v1/edits", {"edits": list(edits)})
+        status, document = self.request("POST", "/v1/edits", list(edits))
         assert status == 200, (status, document)
         return document
 
