@@ -111,3 +111,66 @@ DIAL_ADDRESSES_MAX: Final = 4
 
 FLUSH_SECONDS_MAX: Final = 0.5
 "how long closing waits for the peer to acknowledge what was sent before"
+
+# --- whom to dial, and when ---
+
+RETRY_FIRST_MS: Final = 100
+"delay before the first retry, and after a link was lost; jitter takes up to half of it"
+
+RETRY_LAST_MS: Final = 60_000
+"longest delay between two tries of one address"
+
+RACE_STAGGER_MS: Final = 250
+"lead of a device's best address before its next one is tried too"
+
+DIALS_AT_ONCE_MAX: Final = 8
+"dials in flight"
+
+CANDIDATES_MAX: Final = 64
+"addresses found on the LAN and not verified; the oldest goes first"
+
+CANDIDATE_DIALS_MAX: Final = 8
+"dials of one unverified address in `CANDIDATE_DIALS_MS`, whatever resets the back-off"
+
+CANDIDATE_DIALS_MS: Final = 60_000
+
+UNVERIFIED_DIALS_MAX: Final = 64
+"dials of all unverified addresses together in `CANDIDATE_DIALS_MS`: forged ones come and go"
+
+HINT_RESET_MS: Final = 10_000
+"an announcement makes an address due again at most this often: a replayed one must not drive us"
+
+CANDIDATE_FORGET_MS: Final = 2 * 60 * 60 * 1000
+"an unverified address not seen again for so long is forgotten: its tags have expired"
+
+DEVICE_ADDRESSES_MAX: Final = 8
+"verified addresses remembered for one device, the last good ones"
+
+# --- mDNS ---
+
+TAG_STRING_BYTES: Final = 128
+"one of the two tag strings of an announcement"
+
+SIGHTING_ADDRESSES_MAX: Final = 8
+"addresses read from one record"
+
+SIGHTINGS_MAX: Final = 64
+"announcements remembered, so that a repeated one is not reported again"
+
+SIGHTINGS_BURST: Final = 64.0
+"announcements looked at in a burst"
+
+SIGHTINGS_PER_SECOND: Final = 4.0
+"announcements looked at in the long run"
+
+SIGHTINGS_QUEUE_MAX: Final = 64
+"announcements waiting for the daemon; more are dropped, as they are hints"
+
+LOOK_UPS_AT_ONCE_MAX: Final = 8
+"announcements whose records are asked for at a time"
+
+LOOK_UP_MS_MAX: Final = 1_500
+"how long an announcement's records are waited for"
+
+REOPEN_SECONDS: Final = 15.0
+"after this mDNS that could not be opened (no interfaces, port taken) is tried again"
