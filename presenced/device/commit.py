@@ -137,8 +137,8 @@ class StoreReader(ReplicaReader, Protocol):
         """Sessions whose id begins with `prefix` (if not empty) or whose URI or alias is `uri`."""
         ...
 
-    def known(self, map: str, records: Iterable[RecordId], /) -> set[RecordId]:
-        """Those of the records that have a row (map `follow` or `session`)."""
+    def known(self, map_name: str, records: Iterable[RecordId], /) -> set[RecordId]:
+        """Those of the records that have a row (`follow` or `session`)."""
         ...
 
     def counts(self) -> Counts: ...
