@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain as concatenated
+from typing import Final
 
 from presenced.clock import Instant
 from presenced.crypto.keys import SigningKey
 from presenced.errors import InvalidValue, Malformed, NotAllowed
-from presenced.ids import Collection, LogId, RecordId, SpaceId
+from presenced.ids import Collection, EntryHash, LogId, RecordId, SpaceId, hash_bytes
 from presenced.replica.arrivals import Arrivals, Parked
 from presenced.replica.chain import LogChain
 from presenced.replica.digest import ContentDigest
@@ -39,6 +40,9 @@ from presenced.replica.snapshot import (
     take_snapshot,
     verify_manifest,
 )
+from presenced.wire import encode_prepared
+
+POINT_DOMAIN: Final = b"pd/point/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +324,16 @@ class Replica:
         self._loaded()
         assert self._digest is not None
         return self._digest.digest(self.collection, self._trust.heads)
+
+    def point(self) -> bytes:
+        """32 bytes: what is applied and which statements are known. Equal ones: equal digests."""
+        rows = [[log, *point] for log, point in sorted(self.frontier.applied.items())]
+        return hash_bytes(POINT_DOMAIN, encode_prepared([rows, sorted(self._trust.heads)]))
+
+    def hash_at(self, log: LogId, seq: int) -> EntryHash | None:
+        """The hash of a held entry if it is in memory, for `SyncMachine`."""
+        chain = None if self._ledger is None else self._ledger.chains.get(log)
+        return None if chain is None else chain.hash_at(seq)
 
     # --- snapshots ---
 

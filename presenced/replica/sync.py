@@ -1,0 +1,559 @@
+"""Sync one collection with one peer: exchange frontiers, send what is not held, push, acknowledge.
+
+Rules of this file: every message that may come in a state stands in TRANSITIONS, an absent pair
+ends the link; nothing here knows which side dialled; nothing is sent that is not committed.
+
+Theory of operation. Each side says how far it holds every log; from then on the other keeps one
+*stream* per log, from there to its own end, filled from the store and from what is committed
+while the link lives. Bulk messages (entries, chunks) count against a window of 4 MiB until they
+are acknowledged, which happens when they are committed on the other side, or were there already.
+Saying a frontier again begins a new round: streams start over from it, and acknowledgements of
+older rounds are void. That is the one way out of everything that went wrong on the way (entries
+not taken for lack of room, a snapshot that could not be used), so there are no special cases.
+
+A device that has nothing may ask for a snapshot; its peer holds its streams back until then.
+After a second without news both sides tell their digest; equal points must have equal digests.
+
+Invariants: 1. streams never go back within a round; 2. bytes sent and not acknowledged stay within
+the window, but for one message; 3. entries that came over this link are not sent back over it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final, TypeAlias
+
+from presenced.clock import Instant
+from presenced.errors import LimitExceeded, Malformed
+from presenced.ids import Collection, EntryHash, LogId
+from presenced.replica.entry import peek_hlc
+from presenced.replica.frontier import Frontier
+from presenced.replica.limits import (
+    BATCH_BYTES_MAX,
+    BATCH_ENTRIES_MAX,
+    FRONTIER_LOGS_MAX,
+    MESSAGE_BYTES_MAX,
+    QUIET_MS,
+    SNAPSHOT_BYTES_MAX,
+    SNAPSHOT_SLOTS_MIN,
+    UNACKNOWLEDGED_BYTES_MAX,
+)
+from presenced.replica.messages import (
+    Acknowledged,
+    ChunkArrived,
+    DigestReceived,
+    EntriesArrived,
+    FrontierReceived,
+    Message,
+    SnapshotRequested,
+    encode_message,
+    parse_message,
+)
+from presenced.replica.rows import StoredEntry
+from presenced.replica.seams import ReplicaReader
+
+
+class State(Enum):
+    """Where a link's sync of one collection stands."""
+
+    NEW = auto()
+    GREETING = auto()
+    "our frontier is sent, the peer's has not come"
+    LIVE = auto()
+    ADOPTING = auto()
+    "we asked for a snapshot"
+    SPONSORING = auto()
+    "the peer asked for one, or will"
+
+
+TRANSITIONS: Final[dict[tuple[State, type], frozenset[State]]] = {
+    (State.GREETING, FrontierReceived): frozenset({State.LIVE, State.ADOPTING, State.SPONSORING}),
+    (State.LIVE, FrontierReceived): frozenset({State.LIVE, State.ADOPTING, State.SPONSORING}),
+    (State.LIVE, EntriesArrived): frozenset({State.LIVE}),
+    (State.LIVE, Acknowledged): frozenset({State.LIVE}),
+    (State.LIVE, DigestReceived): frozenset({State.LIVE}),
+    (State.LIVE, SnapshotRequested): frozenset({State.SPONSORING}),
+    (State.LIVE, ChunkArrived): frozenset({State.LIVE}),
+    (State.ADOPTING, FrontierReceived): frozenset({State.LIVE}),
+    (State.ADOPTING, ChunkArrived): frozenset({State.ADOPTING}),
+    (State.ADOPTING, EntriesArrived): frozenset({State.ADOPTING}),
+    (State.ADOPTING, Acknowledged): frozenset({State.ADOPTING}),
+    (State.ADOPTING, DigestReceived): frozenset({State.ADOPTING}),
+    (State.SPONSORING, SnapshotRequested): frozenset({State.SPONSORING}),
+    (State.SPONSORING, FrontierReceived): frozenset({State.LIVE, State.SPONSORING}),
+    (State.SPONSORING, EntriesArrived): frozenset({State.SPONSORING}),
+    (State.SPONSORING, Acknowledged): frozenset({State.SPONSORING}),
+    (State.SPONSORING, DigestReceived): frozenset({State.SPONSORING}),
+}
+"Which messages may come when, and where they can lead. An absent pair is a `PeerError`."
+
+
+# --- effects ---
+
+
+@dataclass(frozen=True, slots=True)
+class SendMessage:
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EntriesReceived:
+    """Give these to `Replica.receive`; after the commit call `committed`."""
+
+    log: LogId
+    first_seq: int
+    raws: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotWanted:
+    """The peer starts from nothing: answer with `send_snapshot` (no chunks: there is none)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotReceived:
+    """Give these to `Replica.adopt`, commit, then call `resume`, also when it was not usable."""
+
+    chunks: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InSync:
+    """Each side holds all that the other holds. Said again after each time it was not so."""
+
+
+@dataclass(frozen=True, slots=True)
+class DigestWanted:
+    """It is quiet: call `digest_taken` with the replica's point and digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class DigestAgreed:
+    point: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DigestMismatch:
+    """Same entries and statements, different content: an alert with a report."""
+
+    point: bytes
+    ours: bytes
+    theirs: bytes
+
+
+Effect: TypeAlias = (
+    SendMessage
+    | EntriesReceived
+    | SnapshotWanted
+    | SnapshotReceived
+    | InSync
+    | DigestWanted
+    | DigestAgreed
+    | DigestMismatch
+)
+
+
+class _Stream:
+    """What the peer still lacks of one log: entries from `next_seq` to `end_seq`."""
+
+    __slots__ = ("buffer", "buffered_bytes", "end_seq", "next_seq", "stuck")
+
+    def __init__(self, next_seq: int, end_seq: int) -> None:
+        self.next_seq = next_seq
+        self.end_seq = end_seq
+        self.buffer: deque[bytes] = deque()
+        self.buffered_bytes = 0
+        self.stuck = False
+        "the store does not have the next entry (it lies behind a snapshot)"
+
+    @property
+    def pending(self) -> bool:
+        return not self.stuck and self.next_seq <= self.end_seq
+
+    def skip_to(self, next_seq: int) -> None:
+        """The peer has everything below `next_seq`."""
+        for _ in range(min(next_seq - self.next_seq, len(self.buffer))):
+            self.buffered_bytes -= len(self.buffer.popleft())
+        self.next_seq = max(self.next_seq, next_seq)
+        self.stuck = False
+
+    def offer(self, seq: int, raw: bytes) -> None:
+        """A newly committed entry: keep it if it continues the buffer and there is room."""
+        self.end_seq = max(self.end_seq, seq)
+        if (
+            seq == self.next_seq + len(self.buffer)
+            and self.buffered_bytes + len(raw) <= BATCH_BYTES_MAX
+        ):
+            self.buffer.append(raw)
+            self.buffered_bytes += len(raw)
+
+    def fill(self, reader: ReplicaReader, collection: Collection, log: LogId) -> bool:
+        """Have the next entry at hand; False if the store does not have it."""
+        if not self.buffer:
+            page = reader.entries(collection, log, self.next_seq, bytes_max=BATCH_BYTES_MAX)
+            self.buffer.extend(page)
+            self.buffered_bytes = sum(map(len, page))
+            self.stuck = not page
+        return bool(self.buffer)
+
+    def take(self) -> tuple[bytes, ...]:
+        """The entries of one message."""
+        raws: list[bytes] = []
+        size = 0
+        while (
+            self.buffer
+            and len(raws) < BATCH_ENTRIES_MAX
+            and (not raws or size + len(self.buffer[0]) <= BATCH_BYTES_MAX)
+        ):
+            raw = self.buffer.popleft()
+            size += len(raw)
+            raws.append(raw)
+        self.buffered_bytes -= size
+        self.next_seq += len(raws)
+        return tuple(raws)
+
+
+class SyncMachine:
+    """See the module. Every input method returns its effects, in order."""
+
+    def __init__(
+        self,
+        collection: Collection,
+        reader: ReplicaReader,
+        *,
+        hash_at: Callable[[LogId, int], EntryHash | None] | None = None,
+    ) -> None:
+        """`hash_at`: the hash of a held entry if known (Replica.hash_at), to notice forks."""
+        self.collection: Collection = collection
+        self.state = State.NEW
+        self._reader = reader
+        self._hash_at = hash_at
+        self._streams: dict[LogId, _Stream] = {}
+        self._ends: dict[LogId, int] = {}
+        self._frontier = Frontier()
+        self._peer_held: dict[LogId, int] = {}
+        self._slots = 0
+        self._adopts = False
+        # sending
+        self._round = 0
+        self._sent = 0
+        self._unacknowledged: deque[int] = deque()
+        self._unacknowledged_bytes = 0
+        self._chunks: deque[tuple[int, int, bytes]] = deque()
+        # receiving
+        self._own_round = 0
+        self._arrived: deque[tuple[tuple[LogId, int] | None, int]] = deque()
+        self._arrived_bytes = 0
+        self._dealt_with = 0
+        self._snapshot: list[bytes] = []
+        self._snapshot_bytes = 0
+        # telling
+        self._in_sync = False
+        self._quiet_at: int | None = None
+        self._own_digest: tuple[bytes, bytes] | None = None
+        self._peer_digest: tuple[bytes, bytes] | None = None
+
+    # --- inputs ---
+
+    def start(
+        self, frontier: Frontier, now: Instant, *, slots: int = 0, adopts: bool = False
+    ) -> list[Effect]:
+        """The link is up and statements are level. `slots` in our document (0: no snapshots).
+
+        `adopts`: this device would start from a snapshot if it has nothing.
+        """
+        assert self.state is State.NEW
+        self.state = State.GREETING
+        return self._greet(frontier, now, slots, adopts)
+
+    def resume(self, frontier: Frontier, now: Instant, *, slots: int = 0) -> list[Effect]:
+        """Say the frontier again: after a snapshot, or when there is room again."""
+        assert self.state is not State.NEW
+        if self.state is State.ADOPTING:
+            self.state = State.LIVE
+        effects = self._greet(frontier, now, slots, adopts=False)
+        return [*effects, *self._decide()]
+
+    def receive(self, message: bytes, now: Instant) -> list[Effect]:
+        """Raises a `PeerError` if the peer broke the protocol; the link is to be closed then."""
+        parsed = parse_message(message)
+        allowed = TRANSITIONS.get((self.state, type(parsed)))
+        if allowed is None:
+            raise Malformed(f"{type(parsed).__name__} while {self.state.name}")
+        effects = self._handle(parsed)
+        assert self.state in allowed
+        if not isinstance(parsed, DigestReceived):
+            self._quiet_at = now.mono_ms + QUIET_MS
+        return [*effects, *self._decide()]
+
+    def committed(
+        self, entries: Iterable[StoredEntry], frontier: Frontier, now: Instant
+    ) -> list[Effect]:
+        """Entries of this collection, own or from any link, are on disk."""
+        self._frontier = frontier
+        for entry in entries:
+            self._ends[entry.log] = max(self._ends.get(entry.log, 0), entry.seq)
+            if self._round:
+                self._stream(entry.log).offer(entry.seq, entry.raw)
+            self._quiet_at = now.mono_ms + QUIET_MS
+        return self._decide()
+
+    def send_snapshot(self, chunks: Sequence[bytes], now: Instant) -> list[Effect]:
+        """Answer `SnapshotWanted`. No chunks: the peer is told to take entries instead."""
+        if self.state is not State.SPONSORING:
+            return []
+        if not chunks:
+            self.state = State.LIVE
+            effects = self._greet(self._frontier, now, 0, self._adopts)
+            return [*effects, *self._decide()]
+        self._chunks = deque((index, len(chunks), raw) for index, raw in enumerate(chunks))
+        return self._decide()
+
+    def digest_taken(self, point: bytes, digest: bytes, now: Instant) -> list[Effect]:
+        """Answer `DigestWanted`."""
+        if self.state is not State.LIVE or self._own_digest == (point, digest):
+            return []
+        self._own_digest = (point, digest)
+        return [
+            self._message(DigestReceived(point=point, digest=digest)),
+            *self._compare_digests(),
+        ]
+
+    def tick(self, now: Instant) -> list[Effect]:
+        """Time has passed; nothing happens before `next_wakeup`."""
+        if self._quiet_at is None or now.mono_ms < self._quiet_at:
+            return []
+        self._quiet_at = None
+        return [DigestWanted()] if self.state is State.LIVE and self._in_sync else []
+
+    @property
+    def next_wakeup(self) -> int | None:
+        """The `mono_ms` at which `tick` has something to do."""
+        return self._quiet_at
+
+    @property
+    def ahead(self) -> int:
+        """Entries that the peer has announced and we do not hold."""
+        held = self._frontier.held
+        return sum(
+            max(0, seq - held[log][0] if log in held else seq)
+            for log, seq in self._peer_held.items()
+        )
+
+    @property
+    def behind(self) -> int:
+        """Entries that the peer lacks and we can send."""
+        return sum(
+            stream.end_seq - stream.next_seq + 1
+            for stream in self._streams.values()
+            if stream.pending
+        )
+
+    # --- messages ---
+
+    def _handle(self, message: Message) -> list[Effect]:
+        match message:
+            case FrontierReceived():
+                return self._frontier_received(message)
+            case EntriesArrived():
+                return self._entries_arrived(message)
+            case Acknowledged():
+                return self._acknowledged(message)
+            case DigestReceived():
+                self._peer_digest = (message.point, message.digest)
+                return self._compare_digests()
+            case SnapshotRequested():
+                self.state = State.SPONSORING
+                return [SnapshotWanted()]
+            case ChunkArrived():
+                return self._chunk_arrived(message)
+
+    def _frontier_received(self, message: FrontierReceived) -> list[Effect]:
+        self._round += 1
+        self._sent = 0
+        self._unacknowledged.clear()
+        self._unacknowledged_bytes = 0
+        self._chunks.clear()
+        self._in_sync = False
+        self._streams = {}
+        held = message.frontier.held
+        self._peer_held = {log: seq for log, (seq, _) in held.items()}
+        for log in self._ends:
+            if log in held and not self._agrees(log, *held[log]):
+                self._streams[log] = _Stream(1, self._ends[log])
+            else:
+                self._stream(log)
+        was = self.state
+        self.state = State.LIVE
+        if was is State.ADOPTING:
+            self._snapshot = []
+            return []
+        if self._adopts and not self._frontier.held and message.slots >= SNAPSHOT_SLOTS_MIN:
+            self.state = State.ADOPTING
+            self._snapshot, self._snapshot_bytes = [], 0
+            return [self._message(SnapshotRequested())]
+        if message.adopts and not held and self._slots >= SNAPSHOT_SLOTS_MIN:
+            self.state = State.SPONSORING
+        return []
+
+    def _agrees(self, log: LogId, seq: int, digest: EntryHash) -> bool:
+        """False if the peer holds another branch: then it gets ours whole, as proof of the fork."""
+        known = self._hash_at(log, seq) if self._hash_at is not None else None
+        return known is None or known == digest
+
+    def _entries_arrived(self, message: EntriesArrived) -> list[Effect]:
+        log, last_seq = message.log, message.first_seq + len(message.raws) - 1
+        self._peer_held[log] = max(self._peer_held.get(log, 0), last_seq)
+        if len(self._peer_held) > FRONTIER_LOGS_MAX:
+            raise LimitExceeded("frontier-logs", str(len(self._peer_held)))
+        stream = self._streams.get(log)
+        if stream is not None and stream.next_seq >= message.first_seq:
+            stream.skip_to(last_seq + 1)
+        self._count_arrival(message.round, (log, last_seq), sum(map(len, message.raws)))
+        return [EntriesReceived(log, message.first_seq, message.raws)]
+
+    def _count_arrival(self, round_: int, last: tuple[LogId, int] | None, size: int) -> None:
+        if round_ > self._own_round:
+            raise Malformed("a round to come")
+        if round_ < self._own_round:
+            return
+        self._arrived.append((last, size))
+        self._arrived_bytes += size
+        if self._arrived_bytes > UNACKNOWLEDGED_BYTES_MAX + MESSAGE_BYTES_MAX:
+            raise LimitExceeded("unacknowledged-bytes", str(self._arrived_bytes))
+
+    def _acknowledged(self, message: Acknowledged) -> list[Effect]:
+        if message.round > self._round:
+            raise Malformed("acknowledgement of a round to come")
+        if message.round == self._round:
+            done = message.count - (self._sent - len(self._unacknowledged))
+            if not 0 <= done <= len(self._unacknowledged):
+                raise Malformed("acknowledgement of what was not sent")
+            for _ in range(done):
+                self._unacknowledged_bytes -= self._unacknowledged.popleft()
+        return []
+
+    def _chunk_arrived(self, message: ChunkArrived) -> list[Effect]:
+        self._count_arrival(message.round, None, len(message.raw))
+        if message.round < self._own_round:
+            return []
+        if self.state is not State.ADOPTING or message.index != len(self._snapshot):
+            raise Malformed("a chunk that is not the next one")
+        self._snapshot_bytes += len(message.raw)
+        if self._snapshot_bytes > SNAPSHOT_BYTES_MAX:
+            raise LimitExceeded("snapshot-bytes", str(self._snapshot_bytes))
+        self._snapshot.append(message.raw)
+        if len(self._snapshot) < message.count:
+            return []
+        chunks, self._snapshot = tuple(self._snapshot), []
+        return [SnapshotReceived(chunks)]
+
+    def _compare_digests(self) -> list[Effect]:
+        ours, theirs = self._own_digest, self._peer_digest
+        if ours is None or theirs is None or ours[0] != theirs[0]:
+            return []
+        self._peer_digest = None
+        if ours[1] == theirs[1]:
+            return [DigestAgreed(ours[0])]
+        return [DigestMismatch(ours[0], ours[1], theirs[1])]
+
+    # --- deciding what to send: the same whatever happened ---
+
+    def _greet(self, frontier: Frontier, now: Instant, slots: int, adopts: bool) -> list[Effect]:
+        self._frontier = frontier
+        self._slots = slots
+        self._adopts = adopts and not frontier.held
+        for log, (seq, _) in frontier.held.items():
+            self._ends[log] = max(self._ends.get(log, 0), seq)
+            if self._round:
+                self._stream(log)
+        self._own_round += 1
+        self._arrived.clear()
+        self._arrived_bytes = self._dealt_with = 0
+        self._in_sync = False
+        self._quiet_at = now.mono_ms + QUIET_MS
+        return [
+            self._message(FrontierReceived(frontier=frontier, slots=slots, adopts=self._adopts))
+        ]
+
+    def _decide(self) -> list[Effect]:
+        effects: list[Effect] = []
+        if self.state in (State.NEW, State.GREETING):
+            return effects
+        effects += self._acknowledge()
+        if self.state is State.SPONSORING:
+            effects += self._send_chunks()
+        elif self.state is State.LIVE:
+            effects += self._send_entries()
+            if self._is_in_sync() and not self._in_sync:
+                self._in_sync = True
+                effects.append(InSync())
+        return effects
+
+    def _acknowledge(self) -> list[Effect]:
+        before = self._dealt_with
+        held = self._frontier.held
+        while self._arrived:
+            last, size = self._arrived[0]
+            if last is not None and held.get(last[0], (0, b""))[0] < last[1]:
+                break
+            self._arrived.popleft()
+            self._arrived_bytes -= size
+            self._dealt_with += 1
+        if self._dealt_with == before:
+            return []
+        return [self._message(Acknowledged(round=self._own_round, count=self._dealt_with))]
+
+    def _send_entries(self) -> list[Effect]:
+        effects: list[Effect] = []
+        while self._unacknowledged_bytes < UNACKNOWLEDGED_BYTES_MAX:
+            ready = [
+                (peek_hlc(stream.buffer[0]), log, stream)
+                for log, stream in self._streams.items()
+                if stream.pending and stream.fill(self._reader, self.collection, log)
+            ]
+            if not ready:
+                break
+            # Lowest HLC first: an entry's past has lower ones, so little has to wait over there.
+            _, log, stream = min(ready, key=lambda one: one[:2])
+            first_seq = stream.next_seq
+            raws = stream.take()
+            message = EntriesArrived(round=self._round, log=log, first_seq=first_seq, raws=raws)
+            effects.append(self._bulk(message, sum(map(len, raws))))
+        return effects
+
+    def _send_chunks(self) -> list[Effect]:
+        effects: list[Effect] = []
+        while self._chunks and self._unacknowledged_bytes < UNACKNOWLEDGED_BYTES_MAX:
+            index, count, raw = self._chunks.popleft()
+            message = ChunkArrived(round=self._round, index=index, count=count, raw=raw)
+            effects.append(self._bulk(message, len(raw)))
+        return effects
+
+    def _is_in_sync(self) -> bool:
+        return (
+            not self._unacknowledged
+            and not any(stream.pending for stream in self._streams.values())
+            and self.ahead == 0
+        )
+
+    def _bulk(self, message: Message, size: int) -> SendMessage:
+        self._in_sync = False
+        self._sent += 1
+        self._unacknowledged.append(size)
+        self._unacknowledged_bytes += size
+        return self._message(message)
+
+    def _message(self, message: Message) -> SendMessage:
+        return SendMessage(encode_message(self.collection, message))
+
+    def _stream(self, log: LogId) -> _Stream:
+        """The stream of a log of ours, from what the peer is known to hold."""
+        stream = self._streams.get(log)
+        if stream is None:
+            stream = _Stream(self._peer_held.get(log, 0) + 1, self._ends[log])
+            self._streams[log] = stream
+        return stream
