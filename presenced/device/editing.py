@@ -119,7 +119,7 @@ class EditBatch:
         self._moved: dict[RecordId, Sitting | None] = {}
 
     def request(self, edits: Sequence[Edit]) -> list[EditResult]:
-        """Carry out one request. Raises what its first impossible edit raises; then none is done."""
+        """Carry out one request. Raises what its first impossible edit raises; none is done then."""
         self._request, self._moved = {}, {}
         results = [self._one(edit) for edit in edits]
         for key, writes in self._request.items():

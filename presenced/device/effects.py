@@ -24,7 +24,7 @@ RequestNumber = NewType("RequestNumber", int)
 
 @dataclass(frozen=True, slots=True)
 class CommitBatch:
-    """Write all of it in one transaction, then call `committed(token)` or `commit_failed(token)`."""
+    """Write it in one transaction, then call `committed(token)` or `commit_failed(token)`."""
 
     token: int
     commit: Commit

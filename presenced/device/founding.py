@@ -12,7 +12,7 @@ from typing import Final
 from presenced.clock import Entropy
 from presenced.device.commit import Commit, StoreReader
 from presenced.errors import Malformed, NotSetUp, Unauthorized
-from presenced.ids import SpaceId
+from presenced.ids import DeviceId, SpaceId
 from presenced.trust.dag import load_dag
 from presenced.trust.identity import DeviceSecrets, Founding, found_identity
 from presenced.trust.members import resolve_dag
@@ -36,18 +36,28 @@ def found(name: str, entropy: Entropy) -> tuple[Founding, Commit]:
 
 
 def join(
-    *, space: SpaceId, secrets: DeviceSecrets, statements: Iterable[bytes], name: str
+    *,
+    space: SpaceId,
+    secrets: DeviceSecrets,
+    statements: Iterable[bytes],
+    name: str,
+    sponsor: DeviceId,
+    sponsor_static: bytes,
 ) -> Commit:
     """The rows that make this home a device of `space`.
 
     Raises `Malformed` or `Unauthorized` when the statements are not a membership of that space in
-    which this device is active.
+    which this device is active and `sponsor` has the link key that the enrolment proved.
     """
     dag = load_dag(statements, space)
     if dag.waiting:
         raise Malformed("the membership is not complete")
-    if secrets.device not in resolve_dag(dag).active:
+    members = resolve_dag(dag)
+    if secrets.device not in members.active:
         raise Unauthorized("this device is not a member in what was sent")
+    certificate = members.certificate(sponsor)
+    if certificate is None or certificate.static != sponsor_static:
+        raise Unauthorized("the sponsor is not the device that the membership names")
     commit = _beginning(space, secrets, name)
     commit.statements = [(statement.id, statement.raw) for statement in dag.topological()]
     return commit

@@ -7,8 +7,14 @@ from typing import Final
 DEBTS_AT_ONCE_MAX: Final = 256
 "statements signed for one collection in a row; each makes the debt smaller, so it is never met"
 
-EDITS_PER_REQUEST_MAX: Final = 1_000
-"edits of one request"
-
-REQUESTS_PER_COMMIT_MAX: Final = 10_000
+EDITS_PER_COMMIT_MAX: Final = 10_000
 "edits that one commit takes; more wait for the next"
+
+EARLY_MESSAGES_MAX: Final = 16
+"sync messages of one collection kept until our own side has begun; a peer sends one, its frontier"
+
+RESUME_MS: Final = 10_000
+"after entries were not taken for lack of room, milliseconds until we ask again"
+
+ALERTS_MAX: Final = 100
+"alerts kept in words; the oldest goes"

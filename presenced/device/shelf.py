@@ -23,9 +23,7 @@ from presenced.replica.slot import RecordSlots
 class Shelf:
     """Replicas by collection. `RecordSource` for the editor."""
 
-    def __init__(
-        self, *, membership: Membership, reader: StoreReader, clock: HybridClock
-    ) -> None:
+    def __init__(self, *, membership: Membership, reader: StoreReader, clock: HybridClock) -> None:
         self._membership = membership
         self._reader = reader
         self._clock = clock
@@ -84,6 +82,10 @@ class Shelf:
             {head.log: (head.held_seq, head.held_hash) for head in heads if head.held_seq},
             {head.log: (head.applied_seq, head.applied_hash) for head in heads if head.applied_seq},
         )
+
+    def slots(self, collection: Collection) -> int:
+        """At least as many slots as the document has, without loading it."""
+        return sum(head.clock_end for head in self._durable_heads(collection).values())
 
     def landed(self, heads: Iterable[LogHead]) -> None:
         """These heads are on disk now."""

@@ -1,0 +1,30 @@
+"""One live link as the device machine sees it: statements first, then one sync per collection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from presenced.device.effects import LinkNumber
+from presenced.ids import Collection, DeviceId
+from presenced.replica.sync import SyncMachine
+from presenced.trust.statement_sync import StatementSync
+
+
+@dataclass(slots=True, kw_only=True)
+class LinkPeer:
+    """State of one link. `syncs` is empty until content may flow."""
+
+    number: LinkNumber
+    device: DeviceId | None
+    "None while no statement here names the peer's key: it gets statements only"
+    static: bytes
+    inbound: bool
+    statements: StatementSync
+    level: bool = False
+    syncs: dict[Collection, SyncMachine] = field(default_factory=dict)
+    behind: set[Collection] = field(default_factory=set)
+    "collections that have not caught up since this link came up"
+    early: dict[Collection, list[bytes]] = field(default_factory=dict)
+    "messages that came before our own sync had begun"
+    resume_at_ms: int | None = None
+    "when to ask again for what was not taken, by the monotonic clock"

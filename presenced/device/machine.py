@@ -1,0 +1,597 @@
+"""One device's whole behaviour: membership, replicas, records and links, sans-IO.
+
+Rules of this file: every input method records what happened, then calls `_decide`; nothing here
+reads a clock, a disk or a socket; committed rows are read through the reader that was passed in.
+
+Invariants:
+1. Nothing is sent, answered or emitted that is not on disk.
+2. At most one commit is in flight; own edits that arrive meanwhile become the next entry, entries
+   from others are applied at once and written with the next commit.
+3. No remote entry is applied while a collection's overlay holds an edit.
+4. A peer's fault ends that peer's link and nothing else.
+5. After a failed commit every document is loaded again from disk and every link begins anew.
+
+Theory of operation. On link-up: statements both ways; then rebuild if acceptance changed, pay what
+is owed, seal the overlay under the newest epoch and heads; then entries (DESIGN §5, order).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+
+from presenced.clock import Entropy, Instant
+from presenced.device.commit import Commit, StoreReader
+from presenced.device.editing import Editor
+from presenced.device.edits import Edit, NameDevice
+from presenced.device.effects import (
+    Answer,
+    CloseLink,
+    Effect,
+    Emit,
+    Event,
+    LinkNumber,
+    RequestNumber,
+    SendMessages,
+)
+from presenced.device.founding import HLC, NAME
+from presenced.device.limits import (
+    ALERTS_MAX,
+    EARLY_MESSAGES_MAX,
+    EDITS_PER_COMMIT_MAX,
+    RESUME_MS,
+)
+from presenced.device.link_peer import LinkPeer
+from presenced.device.membership import Membership, rows_of
+from presenced.device.pipeline import CommitPipeline
+from presenced.device.projection import events_of, keep_rows, keep_views
+from presenced.device.recaps import Recaps
+from presenced.device.shelf import Shelf
+from presenced.errors import (
+    CallerError,
+    LimitExceeded,
+    Malformed,
+    NotAllowed,
+    PeerError,
+    PresenceError,
+    StoreError,
+)
+from presenced.ids import Collection, DeviceId, RecordId, SpaceId, show_id
+from presenced.presence.fields import DEVICE_MAP
+from presenced.presence.fields import NAME as NAME_FIELD
+from presenced.presence.rules import resolve
+from presenced.replica import sync as syncing
+from presenced.replica.document import DocumentLost
+from presenced.replica.hlc import Hlc, HybridClock
+from presenced.replica.messages import FIRST_TYPE, collection_of
+from presenced.replica.rows import Outcome
+from presenced.replica.slot import Operation
+from presenced.replica.sync import SyncMachine
+from presenced.trust.certificate import Certificate
+from presenced.trust.identity import DeviceSecrets
+from presenced.trust.statement import Statement
+from presenced.trust.statement_sync import StatementSync
+
+
+class DeviceMachine:
+    """Events in, effects out. Built from what is on disk; building it reads, never writes."""
+
+    def __init__(
+        self, *, space: SpaceId, secrets: DeviceSecrets, reader: StoreReader, entropy: Entropy
+    ) -> None:
+        self._reader = reader
+        self._entropy = entropy
+        self._secrets = secrets
+        self.membership = Membership(space=space, secrets=secrets, raws=reader.statements())
+        stored = reader.meta(HLC)
+        self._clock = HybridClock(Hlc(int.from_bytes(stored or b"", "big")))
+        self._pipeline = CommitPipeline()
+        self.shelf = Shelf(membership=self.membership, reader=reader, clock=self._clock)
+        self._editor = Editor(
+            device=secrets.device, source=self.shelf, tick=self._tick, entropy=entropy
+        )
+        self.recaps = Recaps(self.membership, self.shelf)
+        self.links: dict[LinkNumber, LinkPeer] = {}
+        self._immediate: list[Effect] = []
+        self._alerts: dict[str, str] = {}
+        self._edits: list[tuple[RequestNumber, Sequence[Edit]]] = []
+
+    # --- inputs ---
+
+    def start(self, now: Instant) -> list[Effect]:
+        """Begin: pay what is owed since the last life (a first epoch, a share); say our name."""
+        self._pay_debts(now)
+        name = self._reader.meta(NAME)
+        if name is not None and not self.name_of(self._secrets.device):
+            self._edits.append((RequestNumber(0), [NameDevice(name=name.decode("utf-8"))]))
+        return self._decide(now)
+
+    def edit(self, request: RequestNumber, edits: Sequence[Edit], now: Instant) -> list[Effect]:
+        """Carry out edits, all or nothing. Answered with `EditResult`s, once on disk."""
+        self._edits.append((request, edits))
+        return self._decide(now)
+
+    def admit(
+        self,
+        request: RequestNumber,
+        certificate: Certificate,
+        collections: Iterable[Collection],
+        now: Instant,
+    ) -> list[Effect]:
+        """Make a device a member. Answered with all statements (bytes) once they are on disk."""
+        try:
+            signed = self.membership.admit(certificate, collections, self._entropy)
+        except PresenceError as error:
+            return [Answer(request, error=error)]
+        self._keep_statements(signed)
+        self._trust_changed(now)
+        raws = [statement.raw for statement in self.membership.dag.topological()]
+        self._pipeline.after(Answer(request, value=raws))
+        self._emit(Event("device.added", {"device": show_id(certificate.device)}))
+        return self._decide(now)
+
+    def link_up(
+        self,
+        number: LinkNumber,
+        device: DeviceId | None,
+        static: bytes,
+        now: Instant,
+        *,
+        inbound: bool = False,
+    ) -> list[Effect]:
+        """A link is authenticated. `device` is None if no statement here names its key yet."""
+        sync = StatementSync(self.membership.dag)
+        peer = LinkPeer(
+            number=number, device=device, static=static, inbound=inbound, statements=sync
+        )
+        self.links[number] = peer
+        if device is not None:
+            self._one_link_each(device)
+            self._emit(Event("link.up", {"device": show_id(device)}))
+        if number in self.links:
+            self._send(number, sync.start())
+        return self._decide(now)
+
+    def link_message(self, number: LinkNumber, message: bytes, now: Instant) -> list[Effect]:
+        """A message arrived on a link. What breaks the protocol closes that link."""
+        peer = self.links.get(number)
+        if peer is None:
+            return []
+        try:
+            if not message:
+                raise Malformed("empty message")
+            if message[0] < FIRST_TYPE:
+                self._statement_message(peer, message, now)
+            else:
+                self._content_message(peer, message, now)
+        except PeerError as error:
+            self._drop_link(peer, error)
+        except DocumentLost:
+            self._reload()
+        return self._decide(now)
+
+    def link_down(self, number: LinkNumber, now: Instant) -> list[Effect]:
+        """A link ended, for whatever reason."""
+        peer = self.links.pop(number, None)
+        if peer is not None:
+            self._ended(peer)
+        return self._decide(now)
+
+    def committed(self, token: int, now: Instant) -> list[Effect]:
+        """The commit is on disk."""
+        commit = self._pipeline.landed(token)
+        self.shelf.landed(commit.heads)
+        effects = self._pipeline.done()
+        self._push(commit, now)
+        return [*self._taken(), *effects, *self._decide(now)]
+
+    def commit_failed(self, token: int, error: StoreError, now: Instant) -> list[Effect]:
+        """The commit is not on disk: forget documents, begin every link anew."""
+        effects: list[Effect] = list(self._pipeline.failed(token, error))
+        effects += [Answer(request, error=error) for request, _ in self._edits]
+        self._edits.clear()
+        self._reload()
+        return effects + self._decide(now)
+
+    def tick(self, now: Instant) -> list[Effect]:
+        """Time has passed."""
+        for peer in list(self.links.values()):
+            for collection, sync in list(peer.syncs.items()):
+                if peer.resume_at_ms is not None and now.mono_ms >= peer.resume_at_ms:
+                    self._carry_out(peer, collection, self._resumed(sync, collection, now), now)
+                self._carry_out(peer, collection, sync.tick(now), now)
+            if peer.resume_at_ms is not None and now.mono_ms >= peer.resume_at_ms:
+                peer.resume_at_ms = None
+        return self._decide(now)
+
+    @property
+    def next_wakeup(self) -> Instant | None:
+        """When `tick` has something to do."""
+        times = [
+            wakeup
+            for peer in self.links.values()
+            for wakeup in (peer.resume_at_ms, *(one.next_wakeup for one in peer.syncs.values()))
+            if wakeup is not None
+        ]
+        return Instant(min(times), 0) if times else None
+
+    # --- what others ask ---
+
+    def name_of(self, device: DeviceId) -> str:
+        """The device's name as a record says it; empty if none does (yet)."""
+        slots = self.shelf.record(DEVICE_MAP, RecordId(device)).get(NAME_FIELD, {})
+        value = resolve(DEVICE_MAP, NAME_FIELD, slots).value
+        return value if isinstance(value, str) else ""
+
+    @property
+    def linked(self) -> frozenset[DeviceId]:
+        """Devices with an authenticated link now."""
+        return frozenset(peer.device for peer in self.links.values() if peer.device is not None)
+
+    @property
+    def alerts(self) -> Sequence[str]:
+        """What a person should look at, in words, newest last."""
+        return tuple(self._alerts.values())
+
+    def in_sync(self, device: DeviceId) -> bool:
+        """Whether a linked device has, and has given, everything."""
+        return any(
+            peer.level and not peer.behind for peer in self.links.values() if peer.device == device
+        )
+
+    @property
+    def unacknowledged(self) -> int:
+        """Entries here that the best informed linked device does not have yet."""
+        return min(
+            (
+                sum(sync.behind for sync in peer.syncs.values())
+                for peer in self.links.values()
+                if peer.level
+            ),
+            default=0,
+        )
+
+    # --- deciding ---
+
+    def _decide(self, now: Instant) -> list[Effect]:
+        if not self._pipeline.in_flight and self._edits:
+            try:
+                self._write_edits(now)
+            except DocumentLost:
+                self._reload()
+        return [*self._taken(), *self._pipeline.flush()]
+
+    def _taken(self) -> list[Effect]:
+        """Sends that wait for nothing: sync messages tell of what is on disk already."""
+        taken, self._immediate = self._immediate, []
+        return taken
+
+    def _write_edits(self, now: Instant) -> None:
+        taken: list[tuple[RequestNumber, Sequence[Edit]]] = []
+        count = 0
+        while self._edits and (not taken or count < EDITS_PER_COMMIT_MAX):
+            request = self._edits.pop(0)
+            count += len(request[1])
+            taken.append(request)
+        if not self._write_together(taken, now):
+            for request in taken:
+                self._write_together([request], now)
+
+    def _write_together(
+        self, requests: Sequence[tuple[RequestNumber, Sequence[Edit]]], now: Instant
+    ) -> bool:
+        """Write requests as one batch. False: the document refuses the batch, nothing was done."""
+        batch = self._editor.batch(now)
+        answers = []
+        for request, edits in requests:
+            try:
+                answers.append(Answer(request, value=batch.request(edits)))
+            except CallerError as error:
+                answers.append(Answer(request, error=error))
+        try:
+            self._write(batch.operations(), now)
+        except CallerError as error:
+            self._editor.forget_sittings()
+            if len(requests) > 1:
+                return False
+            answers = [Answer(request, error=error) for request, _ in requests]
+        self._pipeline.after(*answers)
+        return True
+
+    def _write(self, operations: Mapping[Collection, Sequence[Operation]], now: Instant) -> None:
+        for collection, writes in operations.items():
+            replica = self.shelf.replicas[collection]
+            outcome = replica.write(writes, live=self._live(collection))
+            self.recaps.wrote(collection, writes)
+            self._keep(collection, outcome, now)
+        if operations:
+            self._pipeline.commit.meta[HLC] = self._clock.last.to_bytes(8, "big")
+
+    def _tick(self, now: Instant) -> Hlc:
+        return self._clock.tick(now.wall_ms)
+
+    # --- statements ---
+
+    def _statement_message(self, peer: LinkPeer, message: bytes, now: Instant) -> None:
+        outcome = peer.statements.receive(message)
+        if outcome.new:
+            self._keep_statements(outcome.new, but=peer.number)
+            self._trust_changed(now)
+        self._send(peer.number, outcome.send)
+        if outcome.level:
+            self._begin_content(now)
+
+    def _keep_statements(
+        self, statements: Sequence[Statement], but: LinkNumber | None = None
+    ) -> None:
+        """Commit statements that are in the DAG, then tell the other links."""
+        self._pipeline.commit.statements += rows_of(statements)
+
+        def announce() -> list[Effect]:
+            return [
+                SendMessages(peer.number, sent)
+                for peer in list(self.links.values())
+                if peer.number != but and (sent := peer.statements.announce(statements))
+            ]
+
+        self._pipeline.later(announce)
+
+    def _trust_changed(self, now: Instant) -> None:
+        """Statements came in: resolve, pay, and let the replicas judge again."""
+        self.membership.refresh()
+        self._pay_debts(now)
+        self.shelf.open_new()
+        for collection, replica in self.shelf.replicas.items():
+            self._keep(collection, replica.trust_changed(self.membership.view, now), now)
+            if self._live(collection) and self._seal(collection, now):
+                self._keep(collection, replica.settle(now), now)
+        for peer in self.links.values():
+            if peer.device is None:
+                peer.device = self.membership.device_with_static(peer.static)
+                if peer.device is not None:
+                    self._emit(Event("link.up", {"device": show_id(peer.device)}))
+        self._emit(Event("membership.changed", {}))
+
+    def _pay_debts(self, now: Instant) -> None:
+        level = [peer.device for peer in self.links.values() if peer.level and peer.device]
+        if self.membership.active and (
+            paid := self.membership.pay_debts(self._entropy, linked=level)
+        ):
+            self._keep_statements(paid)
+
+    # --- content ---
+
+    def _begin_content(self, now: Instant) -> None:
+        """Start what may flow on every link that is level: the overlay first, then entries."""
+        if not self.membership.active:
+            return
+        active = set(self.membership.members.active)
+        for peer in self.links.values():
+            if not peer.statements.level or peer.device not in active:
+                continue
+            if not peer.level:
+                peer.level = True
+                self._checkpoint(now)
+                self._pay_debts(now)
+            mine = self.membership.collections
+            theirs = self.membership.members.collections(peer.device)
+            for collection in mine:
+                if collection in theirs and collection not in peer.syncs:
+                    self._begin_sync(peer, collection, now)
+
+    def _begin_sync(self, peer: LinkPeer, collection: Collection, now: Instant) -> None:
+        """Seal what is unsent; once that is on disk, say our frontier."""
+        self._seal(collection, now)
+        replica = self.shelf.replicas[collection]
+        sync = SyncMachine(collection, self._reader, hash_at=replica.hash_at)
+        peer.syncs[collection] = sync
+        peer.behind.add(collection)
+
+        def begin() -> list[Effect]:
+            if peer.number in self.links and peer.syncs.get(collection) is sync:
+                frontier, slots = self.shelf.durable(collection), self.shelf.slots(collection)
+                effects = sync.start(frontier, now, slots=slots, adopts=True)
+                self._carry_out(peer, collection, effects, now)
+                for early in peer.early.pop(collection, ()):
+                    self._heard(peer, collection, early, now)
+            return self._taken()
+
+        self._pipeline.later(begin)
+
+    def _live(self, collection: Collection) -> bool:
+        """Whether somebody is there to send an edit of this collection to."""
+        return any(collection in peer.syncs for peer in self.links.values())
+
+    def _checkpoint(self, now: Instant) -> None:
+        """Write what running players have reached, before remote entries are applied."""
+        batch = self._editor.batch(now)
+        batch.checkpoint_all()
+        self._write(batch.operations(), now)
+
+    def _seal(self, collection: Collection, now: Instant) -> bool:
+        """Make entries of what is unsent. False if that cannot be done now."""
+        replica = self.shelf.replicas[collection]
+        self._keep(collection, replica.seal_overlay(), now)
+        if replica.pending.unsent:
+            self._alert(f"unsent-{collection}", f"edits of {collection} cannot be sent yet")
+            return False
+        return True
+
+    def _content_message(self, peer: LinkPeer, message: bytes, now: Instant) -> None:
+        collection = collection_of(message)
+        sync = peer.syncs.get(collection)
+        if sync is None or sync.state is syncing.State.NEW:
+            # The peer may begin first: its statements were level before ours, or our own
+            # commit before the first frontier is still in flight.
+            waiting = peer.early.setdefault(collection, [])
+            if len(waiting) >= EARLY_MESSAGES_MAX:
+                raise LimitExceeded("early-messages")
+            waiting.append(message)
+            return
+        self._heard(peer, collection, message, now)
+
+    def _heard(self, peer: LinkPeer, collection: Collection, message: bytes, now: Instant) -> None:
+        try:
+            effects = peer.syncs[collection].receive(message, now)
+            self._carry_out(peer, collection, effects, now)
+        except PeerError as error:
+            self._drop_link(peer, error)
+
+    def _carry_out(
+        self,
+        peer: LinkPeer,
+        collection: Collection,
+        effects: Iterable[syncing.Effect],
+        now: Instant,
+    ) -> None:
+        """Do what a sync machine asks."""
+        sync, replica = peer.syncs[collection], self.shelf.replicas[collection]
+        for effect in effects:
+            match effect:
+                case syncing.SendMessage():
+                    self._immediate.append(SendMessages(peer.number, (effect.message,)))
+                case syncing.EntriesReceived():
+                    self._receive(peer, collection, effect, now)
+                case syncing.SnapshotWanted():
+                    chunks = replica.snapshot()
+                    self._carry_out(peer, collection, sync.send_snapshot(chunks, now), now)
+                case syncing.SnapshotReceived():
+                    self._adopt(peer, collection, effect.chunks, now)
+                case syncing.InSync():
+                    self._caught_up(peer, collection, now)
+                case syncing.DigestWanted():
+                    told = sync.digest_taken(replica.point(), replica.digest(), now)
+                    self._carry_out(peer, collection, told, now)
+                case syncing.DigestAgreed():
+                    self._alerts.pop(f"digest-{collection}", None)
+                case syncing.DigestMismatch():
+                    self._alert(
+                        f"digest-{collection}",
+                        f"{collection} differ from those of another device with the same entries",
+                    )
+
+    def _receive(
+        self,
+        peer: LinkPeer,
+        collection: Collection,
+        arrived: syncing.EntriesReceived,
+        now: Instant,
+    ) -> None:
+        if not self._seal(collection, now):
+            peer.resume_at_ms = peer.resume_at_ms or now.mono_ms + RESUME_MS
+            return
+        replica = self.shelf.replicas[collection]
+        outcome = replica.receive(arrived.log, arrived.first_seq, arrived.raws, now)
+        self._keep(collection, outcome, now)
+        if outcome.paused and peer.resume_at_ms is None:
+            peer.resume_at_ms = now.mono_ms + RESUME_MS
+        if outcome.faults:
+            raise outcome.faults[0]
+
+    def _adopt(
+        self, peer: LinkPeer, collection: Collection, chunks: Sequence[bytes], now: Instant
+    ) -> None:
+        """Start from a snapshot; then say where we are, also when it could not be used."""
+        with suppress(NotAllowed):
+            self._keep(collection, self.shelf.replicas[collection].adopt(chunks), now)
+
+        def resume() -> list[Effect]:
+            sync = peer.syncs.get(collection)
+            if sync is not None and peer.number in self.links:
+                self._carry_out(peer, collection, self._resumed(sync, collection, now), now)
+            return self._taken()
+
+        self._pipeline.later(resume)
+
+    def _resumed(
+        self, sync: SyncMachine, collection: Collection, now: Instant
+    ) -> list[syncing.Effect]:
+        frontier, slots = self.shelf.durable(collection), self.shelf.slots(collection)
+        return sync.resume(frontier, now, slots=slots)
+
+    def _push(self, commit: Commit, now: Instant) -> None:
+        """Entries are on disk: send them on, acknowledge them."""
+        for collection in {head.collection for head in commit.heads}:
+            entries = [one for one in commit.entries if one.collection == collection]
+            frontier = self.shelf.durable(collection)
+            for peer in list(self.links.values()):
+                sync = peer.syncs.get(collection)
+                if sync is not None and sync.state is not syncing.State.NEW:
+                    effects = sync.committed(entries, frontier, now)
+                    self._carry_out(peer, collection, effects, now)
+
+    def _keep(self, collection: Collection, outcome: Outcome, now: Instant) -> None:
+        """Put an outcome into the next commit, with all that follows from it."""
+        commit, replica = self._pipeline.commit, self.shelf.replicas[collection]
+        keep_rows(commit, collection, outcome)
+        keep_views(commit, collection, outcome, replica)
+        events = list(events_of(commit, outcome))
+        if outcome.rebuilt:
+            events.append(Event("rebuilt", {"collection": collection}))
+        if events:
+            self._emit(*events)
+        self.recaps.applied(collection, outcome)
+        for alert in outcome.alerts:
+            self._alert(f"{alert.kind.value}-{show_id(alert.log)}", alert.kind.value)
+
+    def _alert(self, key: str, words: str) -> None:
+        if key not in self._alerts:
+            if len(self._alerts) >= ALERTS_MAX:
+                self._alerts.pop(next(iter(self._alerts)))
+            self._emit(Event("alert", {"detail": words}))
+        self._alerts[key] = words
+
+    def _caught_up(self, peer: LinkPeer, collection: Collection, now: Instant) -> None:
+        if collection in peer.behind:
+            peer.behind.discard(collection)
+            self._emit(Event("sync.caught-up", {"collection": collection}))
+            if not peer.behind:
+                summary = self.recaps.finish(now)
+                if summary is not None:
+                    self._pipeline.commit.summary = summary
+                    self._emit(Event("summary.changed", {}))
+
+    # --- links ---
+
+    def _one_link_each(self, device: DeviceId) -> None:
+        """Of several links to one device the one dialled by the lower id stays, then the newest."""
+        same = [peer for peer in self.links.values() if peer.device == device]
+        own = self._secrets.device
+
+        def rank(peer: LinkPeer) -> tuple[bytes, int]:
+            dialler = device if peer.inbound else own
+            return (dialler, -peer.number)
+
+        for peer in sorted(same, key=rank)[1:]:
+            self._pipeline.after(CloseLink(peer.number, "duplicate"))
+            self.links.pop(peer.number)
+
+    def _drop_link(self, peer: LinkPeer, error: PeerError) -> None:
+        self.links.pop(peer.number, None)
+        self._pipeline.after(CloseLink(peer.number, error.code, error.detail))
+        self._ended(peer)
+
+    def _ended(self, peer: LinkPeer) -> None:
+        if peer.device is not None and peer.device not in self.linked:
+            self._emit(Event("link.down", {"device": show_id(peer.device)}))
+        if not self.links:
+            self.recaps.left_alone()
+
+    def _reload(self) -> None:
+        """What is in memory does not hold: begin again from what is on disk."""
+        self.membership = Membership(
+            space=self.membership.space, secrets=self._secrets, raws=self._reader.statements()
+        )
+        self.shelf.forget(self.membership)
+        self.recaps.forget(self.membership)
+        self._editor.forget_sittings()
+        for number in self.links:
+            self._pipeline.after(CloseLink(number, "host-error"))
+        self.links.clear()
+
+    def _send(self, number: LinkNumber, messages: Sequence[bytes]) -> None:
+        if messages:
+            self._pipeline.after(SendMessages(number, messages))
+
+    def _emit(self, *events: Event) -> None:
+        self._pipeline.after(Emit(events))

@@ -1,0 +1,106 @@
+"""What happened while devices were apart, gathered for the summary.
+
+Theory of operation. Gathering runs from the moment the last link is gone (or the daemon starts)
+until the first link after that has caught up with every collection; then the summary is stored,
+if there is anything to tell. Own edits count as *here* while nobody is linked; entries of others
+count as *elsewhere* while a link catches up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from presenced.clock import Instant
+from presenced.device.commit import StoredSummary
+from presenced.device.membership import Membership
+from presenced.device.shelf import Shelf
+from presenced.ids import Collection, RecordId
+from presenced.presence.fields import CORE, DEVICE_MAP, SESSION_MAP, TITLE
+from presenced.presence.progress import Unit
+from presenced.presence.rules import resolve
+from presenced.presence.sessions import unit_of
+from presenced.presence.summary import Recap, Side, SummaryRow
+from presenced.replica.rows import Outcome
+from presenced.replica.slot import Operation
+
+
+class Recaps:
+    """One `Recap` per collection while gathering."""
+
+    def __init__(self, membership: Membership, shelf: Shelf) -> None:
+        self._membership = membership
+        self._shelf = shelf
+        self._gathering: dict[Collection, Recap] | None = {}
+
+    def left_alone(self) -> None:
+        """The last link is gone: gather from here."""
+        if self._gathering is None:
+            self._gathering = {}
+
+    def forget(self, membership: Membership) -> None:
+        """What was gathered in memory may not be on disk."""
+        self._membership = membership
+        self._gathering = {}
+
+    def wrote(self, collection: Collection, operations: Sequence[Operation]) -> None:
+        """This device wrote."""
+        if self._gathering is not None and collection != "directory":
+            own = self._membership.secrets.log(collection)
+            self._recap(self._gathering, collection).changed(own, operations)
+
+    def applied(self, collection: Collection, outcome: Outcome) -> None:
+        """Entries were applied; those of others are news."""
+        if self._gathering is None or collection == "directory":
+            return
+        own = self._membership.secrets.log(collection)
+        recap = self._recap(self._gathering, collection)
+        news = False
+        for entry in outcome.applied:
+            if entry.log != own:
+                news = True
+                recap.changed(entry.log, entry.operations)
+        if not news:
+            return
+        replica = self._shelf.replicas[collection]
+        for (map_name, record), fields in outcome.touched.items():
+            if fields is not None and map_name != DEVICE_MAP:
+                slots = replica.record(map_name, record)
+                unit = self._unit(map_name, record)
+                recap.contested(map_name, record, slots, fields, unit=unit)
+
+    def finish(self, now: Instant) -> StoredSummary | None:
+        """Everybody has caught up: what there is to tell, None if nothing. Gathering ends."""
+        gathered, self._gathering = self._gathering, None
+        rows: list[SummaryRow] = []
+        more = 0
+        for recap in (gathered or {}).values():
+            summary = recap.summary(self._title, self._unit)
+            rows += summary.rows
+            more += summary.elsewhere_more + summary.here_more + summary.both_more
+        if all(row.side is Side.HERE for row in rows):
+            return None
+        return StoredSummary(ended_ms=now.wall_ms, rows=tuple(rows), more=more)
+
+    def _recap(self, gathering: dict[Collection, Recap], collection: Collection) -> Recap:
+        if collection not in gathering:
+            gathering[collection] = Recap(
+                self._membership.secrets.log(collection), self._membership.device_of
+            )
+        return gathering[collection]
+
+    def _title(self, map_name: str, record: RecordId) -> str:
+        slots = self._shelf.record(map_name, record)
+        for field in (TITLE, CORE):
+            value = resolve(map_name, field, slots.get(field, {})).value
+            if field == CORE and isinstance(value, dict):
+                value = value.get("title") or value.get("uri")
+            if value and isinstance(value, str):
+                return value
+        return ""
+
+    def _unit(self, map_name: str, record: RecordId) -> Unit:
+        if map_name != SESSION_MAP:
+            return Unit.MS
+        slots = self._shelf.record(map_name, record)
+        core = resolve(map_name, CORE, slots.get(CORE, {})).value
+        return unit_of(core.get("kind"))
