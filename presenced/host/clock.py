@@ -1,4 +1,4 @@
-"""The system's clocks, read at the edge."""
+"""The system's clocks as the machines want them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from presenced.clock import Instant
 
 
 class SystemClock:
-    """`presenced.clock.Clock` of this machine."""
+    """Reads CLOCK_MONOTONIC and the wall clock. Implements `presenced.clock.Clock`."""
 
     def now(self) -> Instant:
+        """This moment, in whole milliseconds."""
         return Instant(time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000)

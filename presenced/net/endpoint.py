@@ -17,6 +17,7 @@ Rules of this file:
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 from collections import deque
@@ -490,6 +491,8 @@ async def open_endpoint(host: str | None, port: int) -> AsyncIterator[Endpoint]:
 
     Raises `PortInUse` or `CannotListen`.
     """
+    # aioquic warns of what peers do wrong: whoever sends nonsense must not fill the log.
+    logging.getLogger("quic").setLevel(logging.ERROR)
     sock = open_socket(host, port)
     try:
         endpoint = Endpoint(sock)
