@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -122,7 +123,8 @@ async def obtain_key(config: Config, keyring: SecretStore | None = None) -> Kept
         return KeptKey(key, protection(keeping))
     write_key_file(config.key_file, await _keep(key, wanted, config, keyring))
     if isinstance(keeping, KeyringKey):
-        await _in_time(keyring.remove(keeping.account), KEYRING_SECONDS_MAX)
+        with suppress(KeyringUnavailable):  # what stays there is no more than was there before
+            await _in_time(keyring.remove(keeping.account), KEYRING_SECONDS_MAX)
     return KeptKey(key, wanted)
 
 
