@@ -1,0 +1,141 @@
+"""The composition root: builds the rooms, hands each what it needs, owns the top nursery."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+import structlog
+import trio
+
+from presenced import __version__
+from presenced.config import Config
+from presenced.device.commit import Commit
+from presenced.errors import PresenceError
+from presenced.host.clock import SystemClock
+from presenced.host.home_lock import hold_home
+from presenced.host.keys import obtain_key
+from presenced.host.logs import set_up_logs
+from presenced.local.app import owner_app
+from presenced.local.events import EventHub
+from presenced.local.listener import open_owner_socket, serve
+from presenced.net.dialing import Dialer
+from presenced.net.endpoint import Endpoint, open_endpoint
+from presenced.net.errors import PortInUse
+from presenced.net.lan import Lan, open_lan
+from presenced.runtime.discovery import Discovery
+from presenced.runtime.enrolment import Enrolments
+from presenced.runtime.home import Home
+from presenced.runtime.linking import Linking
+from presenced.runtime.network import EnrolmentRoutes
+from presenced.runtime.owner import make_owner
+from presenced.store import Store, open_store
+from presenced.trust.attestation import Evidence
+
+log = structlog.get_logger(__name__)
+
+PORT: Final = "port"
+"meta row: the UDP port, random at first and then kept"
+
+
+def run_daemon(config: Config) -> int:
+    """Run until a signal says stop. Returns the exit code; raises `PresenceError` at start."""
+    set_up_logs(config.log_level.value)
+    try:
+        trio.run(_run, config)
+    except BaseExceptionGroup as group:
+        told, rest = group.split(PresenceError)
+        if rest is not None or told is None:
+            raise
+        raise _first(told) from None
+    return 0
+
+
+def _first(group: BaseExceptionGroup[PresenceError]) -> PresenceError:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+async def _run(config: Config) -> None:
+    clock = SystemClock()
+    with hold_home(config):
+        kept = await obtain_key(config)
+        async with AsyncExitStack() as stack:
+            store = await stack.enter_async_context(open_store(config.database, kept.key))
+            endpoint = await stack.enter_async_context(_open_endpoint(config, store))
+            lan: Lan | None = None
+            if config.mdns:
+                lan = await stack.enter_async_context(
+                    open_lan(endpoint.port, clock=clock, host=config.listen_host)
+                )
+            listener = await stack.enter_async_context(open_owner_socket(config.socket))
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            hub = EventHub()
+            home = Home(store=store, hub=hub, nursery=nursery, clock=clock, entropy=os.urandom)
+            dialer = Dialer(os.urandom)
+            dialer.configure(config.peers, clock.now())
+            linking = Linking(
+                endpoint=endpoint,
+                home=home,
+                hub=hub,
+                evidence=Evidence(version=__version__, key_protection=kept.protection.value),
+                dialer=dialer,
+                clock=clock,
+                entropy=os.urandom,
+            )
+            discovery = Discovery(lan=lan, home=home, clock=clock, hint=linking.hint)
+            enrolments = Enrolments(
+                home=home,
+                network=EnrolmentRoutes(endpoint, discovery),
+                nursery=nursery,
+                clock=clock,
+                entropy=os.urandom,
+            )
+            owner = make_owner(
+                home=home,
+                linking=linking,
+                enrolments=enrolments,
+                hub=hub,
+                peers=config.peers,
+                key_protection=kept.protection.value,
+            )
+            home.settle()
+            nursery.start_soon(serve, owner_app(owner), listener)
+            nursery.start_soon(linking.answer, enrolments)
+            nursery.start_soon(linking.dial)
+            nursery.start_soon(discovery.run)
+            nursery.start_soon(discovery.announce)
+            ready = {"event": "ready", "socket": str(config.socket), "port": endpoint.port}
+            print(json.dumps(ready), flush=True)
+            await _until_told_to_stop()
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _open_endpoint(config: Config, store: Store) -> AsyncIterator[Endpoint]:
+    """The endpoint on the port asked for, else on the one used before, else on any."""
+    stored = store.reader.meta(PORT)
+    remembered = 0 if stored is None else int.from_bytes(stored, "big")
+    port = config.listen_port or remembered
+    async with AsyncExitStack() as stack:
+        try:
+            endpoint = await stack.enter_async_context(open_endpoint(config.listen_host, port))
+        except PortInUse:
+            if config.listen_port or not port:
+                raise
+            log.warning("the port used before is taken; using another", port=port)
+            endpoint = await stack.enter_async_context(open_endpoint(config.listen_host, 0))
+        if not config.listen_port and endpoint.port != remembered:
+            await store.commit(Commit(meta={PORT: endpoint.port.to_bytes(2, "big")}))
+        yield endpoint
+
+
+async def _until_told_to_stop() -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info("stopping", signal=int(number))
+            return

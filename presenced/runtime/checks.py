@@ -1,0 +1,111 @@
+"""The daemon's self-check: what works, what does not, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import trio
+
+from presenced.errors import NotSetUp
+from presenced.local.owner import Check
+from presenced.runtime.home import Home
+
+if TYPE_CHECKING:
+    from presenced.runtime.linking import Linking
+
+
+async def run_checks(home: Home, linking: Linking, key_protection: str) -> Sequence[Check]:
+    """Every check once, in the order a person would look."""
+    await trio.lowlevel.checkpoint()
+    return [*_identity(home), *_keys(key_protection), *_network(home, linking), *_content(home)]
+
+
+def _identity(home: Home) -> Iterator[Check]:
+    if not home.settled.is_set():
+        yield Check(
+            name="identity",
+            status="fail",
+            detail="this device has no identity yet",
+            next_step=NotSetUp.hint,
+        )
+        return
+    yield Check(name="identity", status="ok", detail="this device has an identity")
+    if home.phrase() is None:
+        yield Check(name="recovery phrase", status="ok", detail="confirmed, not on this device")
+    else:
+        yield Check(
+            name="recovery phrase",
+            status="warn",
+            detail="the recovery phrase is not written down",
+            next_step="Run `presence phrase`, write the words down and confirm two of them.",
+        )
+
+
+def _keys(key_protection: str) -> Iterator[Check]:
+    if key_protection == "key-file":
+        yield Check(
+            name="database key",
+            status="warn",
+            detail="kept in a file that only you can read",
+            next_step="A keyring or a passphrase protects it better: set `key_protection`.",
+        )
+    else:
+        yield Check(name="database key", status="ok", detail=f"kept by {key_protection}")
+
+
+def _network(home: Home, linking: Linking) -> Iterator[Check]:
+    if linking.held_down:
+        yield Check(
+            name="links",
+            status="warn",
+            detail="links are held down",
+            next_step="Run `presence net up`.",
+        )
+    if not home.settled.is_set():
+        return
+    yield Check(name="port", status="ok", detail=f"listening on UDP port {linking.port}")
+    finding = linking.lan_problem
+    if finding:
+        yield Check(
+            name="local network",
+            status="warn",
+            detail=finding,
+            next_step="Name the other device with `presenced run --peer HOST:PORT`.",
+        )
+    machine = home.driver.machine
+    others = len(machine.membership.siblings)
+    if others and not machine.linked:
+        yield Check(
+            name="other devices",
+            status="warn",
+            detail=f"none of {others} other devices is linked",
+            next_step="See that they run, are on this network, and that UDP is not blocked.",
+        )
+    elif others:
+        yield Check(
+            name="other devices",
+            status="ok",
+            detail=f"{len(machine.linked)} of {others} linked",
+        )
+
+
+def _content(home: Home) -> Iterator[Check]:
+    if not home.settled.is_set():
+        return
+    machine = home.driver.machine
+    for alert in machine.alerts:
+        yield Check(
+            name="alert",
+            status="warn",
+            detail=alert,
+            next_step="See `presence devices` and remove what you do not know.",
+        )
+    conflicts = home.reader.counts().conflicts
+    if conflicts:
+        yield Check(
+            name="conflicts",
+            status="warn",
+            detail=f"{conflicts} records have values that ask you",
+            next_step="See `presence summary`.",
+        )

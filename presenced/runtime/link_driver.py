@@ -1,0 +1,147 @@
+"""Runs one link: bytes between a stream and the link machine, messages to the device machine.
+
+The stream is the only thing awaited; machines are called between awaits. Whatever ends the link
+(the peer's fault, a cut, our own close) ends this function and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import structlog
+import trio
+
+from presenced.clock import Clock
+from presenced.device.effects import LinkNumber
+from presenced.ids import DeviceId, show_id
+from presenced.runtime.device_driver import DeviceDriver
+from presenced.runtime.streams import CLOSE_SECONDS_MAX, ByteStream
+from presenced.trust.link import (
+    Effect,
+    LinkClosed,
+    LinkMachine,
+    LinkUp,
+    MessageReceived,
+    SendBytes,
+)
+
+log = structlog.get_logger(__name__)
+
+
+class LinkDriver:
+    """One link's way out and its life. `LinkOutput` for the device driver."""
+
+    def __init__(
+        self,
+        *,
+        machine: LinkMachine,
+        stream: ByteStream,
+        inbound: bool,
+        device: DeviceDriver,
+        clock: Clock,
+    ) -> None:
+        self._inbound = inbound
+        self._machine = machine
+        self._stream = stream
+        self._device = device
+        self._clock = clock
+        self._number: LinkNumber | None = None
+        self._outgoing: list[bytes] = []
+        self._wakeup = trio.Event()
+        self.closed: LinkClosed | None = None
+        self.up: LinkUp | None = None
+        self.up_event = trio.Event()
+
+    @property
+    def peer(self) -> DeviceId | None:
+        return None if self.up is None else self.up.peer
+
+    def send_messages(self, messages: Iterable[bytes]) -> None:
+        for message in messages:
+            self._perform(self._machine.send_message(message))
+
+    def close(self, code: str, detail: str = "") -> None:
+        self._perform(self._machine.close(code, detail))
+
+    async def run(self, early: bytes = b"") -> LinkClosed:
+        """Until the link has ended. Returns why. Cancellation cuts the stream."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._perform(self._machine.start(self._clock.now()))
+                if early:
+                    self._perform(self._machine.receive_bytes(early, self._clock.now()))
+                nursery.start_soon(self._read)
+                nursery.start_soon(self._keep_time)
+                await self._write()
+                nursery.cancel_scope.cancel()
+        finally:
+            if self._number is not None:
+                self._device.remove_link(self._number)
+            with trio.move_on_after(CLOSE_SECONDS_MAX, shield=True):
+                await self._stream.aclose()
+        return self.closed or LinkClosed(code="interrupted")
+
+    def _perform(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case SendBytes():
+                    self._outgoing.append(effect.data)
+                    self._wakeup.set()
+                case MessageReceived():
+                    if self._number is not None:
+                        self._device.perform(
+                            self._device.machine.link_message(
+                                self._number, effect.message, self._clock.now()
+                            )
+                        )
+                case LinkUp():
+                    self._came_up(effect)
+                case LinkClosed():
+                    self.closed = effect
+                    self._wakeup.set()
+
+    def _came_up(self, effect: LinkUp) -> None:
+        self.up = effect
+        self._stream.mark_authenticated()
+        self.up_event.set()
+        self._number = self._device.add_link(self)
+        log.info("link up", peer=show_id(effect.peer)[:8] if effect.peer else "unknown")
+        self._device.perform(
+            self._device.machine.link_up(
+                self._number,
+                effect.peer,
+                effect.static,
+                self._clock.now(),
+                inbound=self._inbound,
+            )
+        )
+
+    async def _read(self) -> None:
+        while self.closed is None:
+            data = await self._stream.receive_some()
+            now = self._clock.now()
+            if not data:
+                self._perform(self._machine.end_of_stream(now))
+                return
+            self._perform(self._machine.receive_bytes(data, now))
+
+    async def _write(self) -> None:
+        """Send what is queued, in order, until the link is closed and all is sent."""
+        while True:
+            if self._outgoing:
+                data, self._outgoing = b"".join(self._outgoing), []
+                try:
+                    await self._stream.send_all(data)
+                except trio.BrokenResourceError:
+                    self._perform(self._machine.end_of_stream(self._clock.now()))
+            elif self.closed is not None:
+                return
+            else:
+                self._wakeup = trio.Event()
+                await self._wakeup.wait()
+
+    async def _keep_time(self) -> None:
+        while (wakeup := self._machine.next_wakeup) is not None:
+            delay_ms = wakeup.mono_ms - self._clock.now().mono_ms
+            await trio.sleep(max(0, delay_ms) / 1000)
+            self._perform(self._machine.tick(self._clock.now()))

@@ -1,0 +1,275 @@
+"""The owner API's view of the daemon: `local.owner`'s Protocols over home, links and enrolment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from presenced.device import commit as rows
+from presenced.device.edits import Edit, EditResult
+from presenced.errors import NotFound, NotSetUp
+from presenced.ids import COLLECTIONS, DeviceId, LogId, RecordId
+from presenced.local.events import EventHub
+from presenced.local.owner import (
+    Check,
+    DeviceFacts,
+    EvidenceFacts,
+    FollowQuery,
+    Founded,
+    Owner,
+    Page,
+    PairingRequest,
+    Pending,
+    SessionQuery,
+    StatusFacts,
+)
+from presenced.local.progress import PairingProgress
+from presenced.presence.fields import CORE, PROGRESS, SESSION_MAP
+from presenced.presence.history import HistoryRow, history
+from presenced.presence.rules import resolve
+from presenced.presence.sessions import unit_of
+from presenced.presence.summary import Side, Summary
+from presenced.presence.views import FollowRow, SessionRow
+from presenced.runtime.checks import run_checks
+from presenced.runtime.enrolment import Enrolments
+from presenced.runtime.home import Home
+from presenced.runtime.linking import Linking
+from presenced.trust.identity import did_key
+
+SUMMARY_SEEN: Final = "summary-seen"
+"meta row: `ended_ms` of the summary that a person has read"
+
+
+class RecordsService:
+    """`local.owner.Records`."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    async def edit(self, edits: Sequence[Edit]) -> list[EditResult]:
+        return await self._home.edit(edits)
+
+    def follows(self, query: FollowQuery) -> Page[FollowRow]:
+        page = self._home.reader.follows(
+            rows.FollowQuery(
+                state=query.state,
+                kind=query.kind,
+                tag=query.tag,
+                text=query.text,
+                limit=query.limit,
+                after=query.after,
+            )
+        )
+        return Page(rows=page.rows, next=page.next)
+
+    def follow(self, record: RecordId) -> FollowRow | None:
+        return self._home.reader.follow(record)
+
+    def sessions(self, query: SessionQuery) -> Page[SessionRow]:
+        page = self._home.reader.sessions(
+            rows.SessionQuery(
+                state=query.state, text=query.text, limit=query.limit, after=query.after
+            )
+        )
+        return Page(rows=page.rows, next=page.next)
+
+    def session(self, record: RecordId) -> SessionRow | None:
+        return self._home.reader.session(record)
+
+    async def history(self, record: RecordId) -> Sequence[HistoryRow]:
+        slots = self._home.driver.machine.shelf.record(SESSION_MAP, record)
+        if not slots:
+            raise NotFound("no such session", hint="`presence session list` lists them.")
+        core = resolve(SESSION_MAP, CORE, slots.get(CORE, {})).value
+        return history(slots.get(PROGRESS, {}), unit=unit_of(core.get("kind")))
+
+
+class DevicesService:
+    """`local.owner.Devices`."""
+
+    def __init__(self, home: Home, linking: Linking) -> None:
+        self._home = home
+        self._linking = linking
+
+    def devices(self) -> Sequence[DeviceFacts]:
+        try:
+            machine = self._home.driver.machine
+        except NotSetUp:
+            return []
+        membership = machine.membership
+        members = membership.members
+        own = membership.device
+        active = [one for one in members.active if one != own]
+        removed = sorted(one for one in members.removed if one != own)
+        return [self._facts(device) for device in (own, *active, *removed)]
+
+    def device_of(self, log: LogId) -> DeviceId | None:
+        try:
+            return self._home.driver.machine.membership.device_of(log)
+        except NotSetUp:
+            return None
+
+    def _facts(self, device: DeviceId) -> DeviceFacts:
+        machine = self._home.driver.machine
+        membership = machine.membership
+        certificate = membership.members.certificate(device)
+        seen = self._linking.seen.get(device)
+        own = device == membership.device
+        names = membership.members.collections(device)
+        return DeviceFacts(
+            device=device,
+            name=machine.name_of(device) or (self._home.name if own else ""),
+            fingerprint=membership.fingerprint(device),
+            own=own,
+            active=device in membership.members.active,
+            linked=device in machine.linked,
+            collections=[name for name in COLLECTIONS if name in names],
+            added_by=None if certificate is None else certificate.adder,
+            last_seen_ms=None if seen is None else seen.last_seen_ms,
+            evidence=None
+            if seen is None or seen.appraisal is None
+            else EvidenceFacts(
+                status=seen.appraisal.status.value,
+                reason=seen.appraisal.reason,
+                claims=[(claim.name, claim.value, claim.basis) for claim in seen.appraisal.claims],
+            ),
+        )
+
+
+class RecapsService:
+    """`local.owner.Recaps`."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    async def summary(self) -> Summary:
+        stored = self._home.reader.summary()
+        every = () if stored is None else stored.rows
+        return Summary(
+            elsewhere=tuple(row for row in every if row.side is Side.ELSEWHERE),
+            here=tuple(row for row in every if row.side is Side.HERE),
+            both=tuple(row for row in every if row.side is Side.BOTH),
+            elsewhere_more=0 if stored is None else stored.more,
+            here_more=0,
+            both_more=0,
+        )
+
+    async def seen(self) -> None:
+        stored = self._home.reader.summary()
+        if stored is not None:
+            await self._home.keep_meta({SUMMARY_SEEN: stored.ended_ms.to_bytes(8, "big")})
+
+
+class SetupService:
+    """`local.owner.Setup`."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    async def init(self, name: str) -> Founded:
+        return await self._home.init(name)
+
+    async def phrase(self) -> str | None:
+        return self._home.phrase()
+
+    async def confirm_phrase(self, words: Mapping[int, str]) -> None:
+        await self._home.confirm_phrase(dict(words))
+
+
+class PairingService:
+    """`local.owner.Pairing`."""
+
+    def __init__(self, enrolments: Enrolments, peers: Sequence[tuple[str, int]]) -> None:
+        self._enrolments = enrolments
+        self._peers = peers
+
+    async def begin(self, request: PairingRequest) -> PairingProgress:
+        return self._enrolments.begin(request, self._peers)
+
+    def current(self) -> PairingProgress | None:
+        return self._enrolments.current()
+
+    async def approve(self) -> None:
+        self._enrolments.approve()
+
+    async def refuse(self) -> None:
+        self._enrolments.refuse()
+
+    async def cancel(self) -> None:
+        self._enrolments.cancel()
+
+
+class MachineService:
+    """`local.owner.Machine`."""
+
+    def __init__(self, home: Home, linking: Linking, key_protection: str) -> None:
+        self._home = home
+        self._linking = linking
+        self._key_protection = key_protection
+
+    async def status(self) -> StatusFacts:
+        home, linking = self._home, self._linking
+        counts = home.reader.counts()
+        digests, pending = {}, Pending()
+        identity = device = None
+        alerts: Sequence[str] = ()
+        try:
+            machine = home.driver.machine
+        except NotSetUp:
+            pass
+        else:
+            membership = machine.membership
+            identity, device = did_key(membership.dag.anchor.root), membership.device
+            replicas = machine.shelf.replicas
+            digests = {name: replica.digest() for name, replica in replicas.items()}
+            held = [replica.pending for replica in replicas.values()]
+            pending = Pending(
+                unsent=sum(one.unsent for one in held) + machine.unacknowledged,
+                waiting=sum(one.waiting for one in held),
+                quarantined=sum(one.quarantined for one in held),
+            )
+            alerts = machine.alerts
+        return StatusFacts(
+            identity=identity,
+            device=device,
+            name=home.name or None,
+            port=linking.port,
+            addresses=linking.addresses,
+            key_protection=self._key_protection,
+            phrase_unconfirmed=home.phrase() is not None,
+            links_held_down=linking.held_down,
+            digests=digests,
+            links=linking.facts(),
+            pending=pending,
+            follows=counts.follows,
+            sessions=counts.sessions,
+            conflicts=counts.conflicts,
+            alerts=alerts,
+        )
+
+    async def doctor(self) -> Sequence[Check]:
+        return await run_checks(self._home, self._linking, self._key_protection)
+
+    async def hold_links(self, *, down: bool) -> None:
+        await self._linking.hold(down=down)
+
+
+def make_owner(
+    *,
+    home: Home,
+    linking: Linking,
+    enrolments: Enrolments,
+    hub: EventHub,
+    peers: Sequence[tuple[str, int]],
+    key_protection: str,
+) -> Owner:
+    """Everything the owner API serves."""
+    return Owner(
+        records=RecordsService(home),
+        devices=DevicesService(home, linking),
+        recaps=RecapsService(home),
+        setup=SetupService(home),
+        pairing=PairingService(enrolments, peers),
+        machine=MachineService(home, linking, key_protection),
+        events=hub,
+    )
