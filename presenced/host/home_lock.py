@@ -21,8 +21,8 @@ from typing import Final
 from presenced.config import Config
 from presenced.errors import HostError
 
-PID_BYTES_MAX: Final = 20
-"decimal digits of a process id, and a newline"
+PID_BYTES_MAX: Final = 10
+"decimal digits of a process id (32 bits)"
 
 
 class HomeOpen(HostError):
@@ -137,5 +137,5 @@ def _open_lock(path: Path) -> int:
 
 
 def _read_pid(descriptor: int) -> int | None:
-    digits = os.pread(descriptor, PID_BYTES_MAX, 0).strip()
-    return int(digits) if digits.isdigit() else None
+    digits = os.pread(descriptor, PID_BYTES_MAX + 2, 0).strip()
+    return int(digits) if digits.isdigit() and len(digits) <= PID_BYTES_MAX else None
