@@ -1,7 +1,8 @@
 """Writes one commit in one transaction. Runs in the store's writer thread only.
 
 The write-ahead log is copied into the file between commits, not inside one: in a quiet moment,
-or when it has grown too long. So a commit costs what it writes, and one sync.
+or when it has grown too long. So a commit costs what it writes, and one sync. A secret that was
+deleted from `meta` (the root key) is overwritten in the file at once, and the log emptied.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class Writer:
         self._numbers: dict[tuple[Collection, LogId], int] = {}
         self._log_pages = 0
         self._cache_kib = CACHE_KIB
+        self._erasing = False
         connection.set_wal_hook(self._note_pages)
 
     def write(self, commit: Commit) -> None:
@@ -77,6 +79,7 @@ class Writer:
             try:
                 self._write(commit)
                 execute("COMMIT")
+                self._erasing |= None in commit.meta.values()
             except BaseException:
                 self._numbers.clear()
                 if self._connection.in_transaction:  # a full disk may have ended it already
@@ -91,7 +94,7 @@ class Writer:
     @property
     def overdue(self) -> bool:
         """Tidy before the next commit."""
-        return self._log_pages >= CHECKPOINT_PAGES_MAX
+        return self._erasing or self._log_pages >= CHECKPOINT_PAGES_MAX
 
     def tidy(self) -> None:
         """Copy the write-ahead log into the file; when quiet, give back the memory of a bulk.
@@ -103,8 +106,10 @@ class Writer:
         if quiet and self._cache_kib > CACHE_KIB:
             self._set_cache(CACHE_KIB)
             self._connection.pragma("shrink_memory")
+        mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if self._erasing else apsw.SQLITE_CHECKPOINT_PASSIVE
         with errors_named(self._path):
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._connection.wal_checkpoint(mode=mode)
+        self._erasing = False
 
     def close(self) -> None:
         self._connection.close()
