@@ -14,6 +14,8 @@ PYTHON ?=
 WORKERS ?= 2
 # Percent of branches and lines that `make test` must reach.
 COVERAGE ?= 0
+# How often the system test of crashes kills a daemon (200 is the full run).
+KILLS ?= 8
 SEEDS ?= 1000
 FIRST ?= 0
 FUZZ_SECONDS ?= 120
@@ -27,7 +29,7 @@ demo: $(VENV)/installed ## two real daemons meet, part, disagree and agree again
 	@$(BIN)/python -m presenced.testing.demo
 
 test: $(VENV)/installed ## every test, with coverage by branch
-	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered \
+	@PRESENCED_KILLS=$(KILLS) $(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered \
 		--cov-fail-under=$(COVERAGE) $(TESTS)
 
 lint: $(VENV)/installed ## style, types and import directions

@@ -209,7 +209,7 @@ def test_an_opml_file_goes_in_and_comes_out(daemon: ScratchDaemon, tmp_path: Pat
         (["session", "show", "aaaaaaaaaaaaaaaaaaaaaaaaaa"], 5),
         (["continue", "aaaaaaaaaaaaaaaaaaaaaaaaaa"], 5),
         (["devices", "show", "aaaaaaaaaaaaaaaaaaaaaaaaaa"], 5),
-        (["import", "/nonexistent/file.opml"], 2),
+        (["import", "/nonexistent/file.opml"], 5),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
