@@ -227,8 +227,8 @@ def _load(path: Path) -> dict[str, Any]:
         raise BadConfig(f"{path} is longer than {CONFIG_BYTES_MAX} bytes", hint="Shorten it.")
     try:
         return tomllib.loads(raw.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        reason = error if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8 text"
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error
         raise BadConfig(
             f"cannot understand {path}: {reason}", hint="Correct it; it is a TOML file."
         ) from error

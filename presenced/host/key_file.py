@@ -107,7 +107,7 @@ def read_key_file(path: Path) -> Keeping | None:
         return None
     try:
         values = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KeyDamaged(f"{path} is not what presenced wrote") from error
     if not isinstance(values, dict):
         raise KeyDamaged(f"{path} is not what presenced wrote")
@@ -159,38 +159,40 @@ def read_private(path: Path, *, bytes_max: int) -> bytes:
     group bits). Raises `FileNotFoundError`, `KeyOpen` or `HostError`.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(
+            path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        )  # a pipe may lie there
+        try:
+            _require_private(path, os.fstat(descriptor))
+            raw = os.read(descriptor, bytes_max + 1)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise HostError(
-            f"cannot read {path}: {error.strerror}", hint="Run presenced as the user it belongs to."
+            f"cannot read {path}: {error.strerror}",
+            hint="Check the disk, and that the file belongs to the user who runs presenced.",
         ) from error
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        own = status.st_uid == os.geteuid()
-        too_wide = stat.S_IRWXO | (stat.S_IRWXG if own else 0)
-        if status.st_mode & too_wide:
-            raise KeyOpen(
-                f"{path} can be read by other users (mode {stat.S_IMODE(status.st_mode):04o})",
-                hint=f"Run `chmod 600 {path}`, and look whether somebody has read it.",
-            )
-        if not own and status.st_uid != 0:
-            raise KeyOpen(
-                f"{path} belongs to another user (id {status.st_uid})",
-                hint="Run presenced as that user.",
-            )
-        if not stat.S_ISREG(status.st_mode):
-            raise HostError(f"{path} is not a file", hint="Name a regular file.")
-        try:
-            raw = file.read(bytes_max + 1)
-        except OSError as error:
-            raise HostError(
-                f"cannot read {path}: {error.strerror}", hint="Check the disk."
-            ) from error
     if len(raw) > bytes_max:
         raise HostError(f"{path} is longer than {bytes_max} bytes", hint="Name the right file.")
     return raw
+
+
+def _require_private(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise HostError(f"{path} is not a file", hint="Name a regular file.")
+    own = status.st_uid == os.geteuid()
+    if not own and status.st_uid != 0:
+        raise KeyOpen(
+            f"{path} belongs to another user (id {status.st_uid})",
+            hint="Run presenced as that user.",
+        )
+    if status.st_mode & (stat.S_IRWXO | (stat.S_IRWXG if own else 0)):
+        raise KeyOpen(
+            f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):04o})",
+            hint=f"Run `chmod 600 {path}`, and look whether somebody has read it.",
+        )
 
 
 def _parse(values: dict[str, Any]) -> Keeping:

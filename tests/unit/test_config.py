@@ -133,6 +133,7 @@ def test_the_command_line_wins_over_the_file(write: Callable[[str], None]) -> No
         ("peers = [4000]", "Make it a list of texts in quotes."),
         ("key_protection = true", "Make it a text in quotes."),
         ("mdns = ", "Correct it; it is a TOML file."),
+        ("peers = " + "[" * 10_000, "Correct it; it is a TOML file."),
         ("[a]\nb = 1", "Known: listen, peers, mdns, key_protection, log_level."),
     ],
 )
