@@ -97,6 +97,8 @@ def _is_believable(host: str, own_hosts: frozenset[str]) -> bool:
         return False
     if address.is_multicast or address.is_unspecified or address.is_reserved:
         return False
+    if address.version == 6 and address.is_link_local and "%" not in host:
+        return False  # nobody can tell on which link
     if address.is_loopback:
         return all(ipaddress.ip_address(own.partition("%")[0]).is_loopback for own in own_hosts)
     return True
