@@ -1,0 +1,234 @@
+"""The owner API over its Unix socket: one kept-alive connection, JSON both ways, streams as lines.
+
+Rules of this file: everything that can go wrong is a `Failure` with its exit code; the daemon at
+the other end must be this user's (or root's), whatever the path says.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from presenced.clients.cli.failure import Exit, Failure, failure_of
+from presenced.errors import HostError
+from presenced.socket_path import connect
+
+CONNECT_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 60.0
+"for a plain request: the disk may be slow, a person is waiting"
+PAGE_ROWS: Final = 1_000
+_CREDENTIALS: Final = struct.Struct("3i")
+_START_HINT: Final = (
+    "Start it with `presence service install` (at every login) or `presenced run` (now, here)."
+)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("presenced", timeout=ANSWER_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        connected = connect(self._path, seconds=CONNECT_SECONDS)
+        _check_owner(connected, self._path)
+        connected.settimeout(self.timeout)
+        self.sock = connected
+
+
+class Connection:
+    """Requests to one daemon."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._http: _UnixConnection | None = None
+
+    def get(self, path: str, **query: str | int | None) -> Any:
+        """The JSON of a GET. Query values of None are left out."""
+        asked = {key: value for key, value in query.items() if value is not None}
+        return self._request("GET", f"{path}?{urlencode(asked)}" if asked else path)
+
+    def post(self, path: str, body: object = None) -> Any:
+        return self._request("POST", path, body)
+
+    def put(self, path: str, body: object) -> Any:
+        return self._request("PUT", path, body)
+
+    def delete(self, path: str) -> Any:
+        return self._request("DELETE", path)
+
+    def edit(self, *edits: dict[str, object]) -> list[dict[str, Any]]:
+        """Edits, all or nothing; one result each. Keys with None are left out."""
+        asked = [{key: value for key, value in edit.items() if value is not None} for edit in edits]
+        results: list[dict[str, Any]] = self.post("/v1/edits", asked)["results"]
+        return results
+
+    def rows(self, path: str, key: str, limit: int | None, **query: str | None) -> list[Any]:
+        """The rows of a list: all of them, or the first `limit`; read in pages."""
+        rows: list[Any] = []
+        after: str | None = None
+        while limit is None or len(rows) < limit:
+            size = PAGE_ROWS if limit is None else min(PAGE_ROWS, limit - len(rows))
+            page = self.get(path, limit=size, after=after, **query)
+            rows += page[key]
+            after = page["next"]
+            if after is None:
+                break
+        return rows
+
+    def stream(self, path: str, body: object | Iterable[bytes] = None) -> Iterator[Any]:
+        """The JSON lines of a streaming POST, on a connection of its own.
+
+        `body`: JSON, or an iterator of bytes that is streamed. Close the iterator to leave early.
+        """
+        streamed = isinstance(body, Iterator)
+        content: Any = body if streamed else json.dumps(body)
+        headers = {"content-type": "application/x-ndjson" if streamed else "application/json"}
+        for line in self._lines("POST", path, content, headers):
+            if line.strip():
+                yield json.loads(line)
+
+    def events(self, after: str | None = None) -> Iterator[tuple[str, str, Any]]:
+        """Id, kind and data of what happens, from now on or after an id, as long as it lasts.
+
+        The first item has the kind `open` and tells the id from which it begins.
+        """
+        headers = {} if after is None else {"last-event-id": after}
+        event_id, kind, data = after or "", "open", "{}"
+        for raw in self._lines("GET", "/v1/events", None, headers):
+            line = raw.decode("utf-8").rstrip("\n")
+            name, _, value = line.partition(": ")
+            if name == "id":
+                event_id = value
+            elif name == "event":
+                kind = value
+            elif name == "data":
+                data = value
+            elif not line and kind:
+                yield event_id, kind, json.loads(data)
+                kind, data = "", "{}"
+
+    def close(self) -> None:
+        if self._http is not None:
+            self._http.close()
+            self._http = None
+
+    # --- one exchange ---
+
+    def _request(self, method: str, path: str, body: object = None) -> Any:
+        content = None if body is None else json.dumps(body)
+        headers = {} if body is None else {"content-type": "application/json"}
+        if self._http is None:
+            self._http = _UnixConnection(self.path)
+        response = self._exchange(self._http, method, path, content, headers)
+        try:
+            raw = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise _broken(error, self.path) from error
+        if response.status >= 300:
+            raise failure_of(_problem(raw, response.status))
+        return json.loads(raw) if raw else None
+
+    def _lines(
+        self, method: str, path: str, content: Any, headers: dict[str, str]
+    ) -> Iterator[bytes]:
+        connection = _UnixConnection(self.path)
+        try:
+            response = self._exchange(connection, method, path, content, headers)
+            if response.status >= 300:
+                raise failure_of(_problem(response.read(), response.status))
+            if connection.sock is not None:
+                connection.sock.settimeout(None)
+            while line := response.readline():
+                yield line
+        except (OSError, http.client.HTTPException) as error:
+            raise _broken(error, self.path) from error
+        finally:
+            connection.close()
+
+    def _exchange(
+        self,
+        connection: _UnixConnection,
+        method: str,
+        path: str,
+        content: Any,
+        headers: dict[str, str],
+    ) -> http.client.HTTPResponse:
+        try:
+            connection.request(method, path, content, headers)
+            return connection.getresponse()
+        except HostError as error:
+            raise Failure(
+                error.detail, Exit.NOT_READY, next_step=error.hint, code=error.code
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise _broken(error, self.path) from error
+
+
+def path_part(text: str) -> str:
+    """Text as one part of a path."""
+    return quote(text, safe="")
+
+
+def _problem(raw: bytes, status: int) -> dict[str, object]:
+    try:
+        problem = json.loads(raw)
+    except ValueError:
+        problem = None
+    if isinstance(problem, dict):
+        return problem
+    return {"status": status, "code": "failed", "detail": f"the daemon answered {status}"}
+
+
+def _broken(error: Exception, path: Path) -> Failure:
+    match error:
+        case FileNotFoundError() | ConnectionRefusedError():
+            return Failure(
+                f"presenced is not running (nobody answers on {path})",
+                Exit.NOT_READY,
+                next_step=_START_HINT,
+                code="not-running",
+            )
+        case PermissionError():
+            return Failure(
+                f"{path} is another user's",
+                Exit.NOT_ALLOWED,
+                next_step="Run as the user that presenced runs as.",
+                code="not-allowed",
+            )
+        case TimeoutError():
+            return Failure(
+                "presenced did not answer in time",
+                Exit.NO_ANSWER,
+                next_step="It may still have done it; look with `presence status`.",
+                code="no-answer",
+            )
+        case _:
+            return Failure(
+                "presenced ended the connection",
+                Exit.FAILED,
+                next_step="Look at its log: `journalctl --user -u presenced`.",
+                code="disconnected",
+            )
+
+
+def _check_owner(connected: socket.socket, path: Path) -> None:
+    """Somebody else may have put a socket where ours would be. Raises `Failure`."""
+    raw = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(raw)
+    own = os.getuid()
+    if own not in (0, uid) and uid != 0:
+        connected.close()
+        raise Failure(
+            f"the program that answers on {path} is another user's",
+            Exit.NOT_ALLOWED,
+            next_step="Set PRESENCED_SOCKET to the socket of your own daemon.",
+            code="not-allowed",
+        )
