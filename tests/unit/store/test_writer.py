@@ -1,0 +1,112 @@
+"""The writer between commits: the log is copied into the file, deleted secrets are overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from presenced.crypto.database_key import DatabaseKey
+from presenced.device.commit import Commit
+from presenced.store.connection import connect, keep
+from presenced.store.limits import (
+    BULK_CACHE_KIB,
+    BULK_ROWS,
+    CACHE_KIB,
+    CHECKPOINT_PAGES_MAX,
+    CHECKPOINT_QUIET_PAGES,
+)
+from presenced.store.schema import migrate
+from presenced.store.writer import Writer
+from presenced.testing.stored import log_head, single_edit, stored_entry, stored_follow
+
+PAGE = 4_096
+FRAME = PAGE + 24
+
+
+@pytest.fixture
+def connection(path: Path, key: DatabaseKey) -> Iterator[apsw.Connection]:
+    opened = connect(path, key, writable=True)
+    migrate(opened, path)
+    keep(opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def writer(connection: apsw.Connection, path: Path) -> Writer:
+    return Writer(connection, path)
+
+
+def log_pages(path: Path) -> int:
+    return path.with_name(f"{path.name}-wal").stat().st_size // FRAME
+
+
+def test_a_commit_never_copies_the_log_itself(writer: Writer, path: Path) -> None:
+    before = path.read_bytes()
+    for seq in range(1, 500):
+        writer.write(single_edit(seq))
+    assert log_pages(path) > 1_000  # SQLite's own bound
+    assert path.read_bytes() == before
+
+
+def test_the_log_is_tidied_when_it_holds_a_mebibyte(writer: Writer, path: Path) -> None:
+    seq = 0
+    while not writer.untidy:
+        seq += 1
+        writer.write(single_edit(seq))
+    assert log_pages(path) >= CHECKPOINT_QUIET_PAGES
+    assert log_pages(path) < CHECKPOINT_QUIET_PAGES + 20
+    assert not writer.overdue
+    before = path.stat().st_size
+    writer.tidy()
+    assert path.stat().st_size > before
+    assert not writer.untidy
+
+
+def test_a_long_log_is_tidied_at_once(writer: Writer, path: Path) -> None:
+    seq = 0
+    while not writer.overdue:
+        seq += 1
+        writer.write(Commit(entries=[stored_entry(seq, 200_000)], heads=[log_head(seq)]))
+    assert CHECKPOINT_PAGES_MAX <= log_pages(path) < CHECKPOINT_PAGES_MAX + 100
+    writer.tidy()
+    assert not writer.overdue
+    seq += 1
+    writer.write(single_edit(seq))  # the log begins anew
+    assert not writer.untidy
+
+
+def test_a_bulk_gets_more_memory_and_gives_it_back_when_quiet(
+    writer: Writer, connection: apsw.Connection
+) -> None:
+    writer.write(Commit(follows=[stored_follow(number) for number in range(BULK_ROWS)]))
+    assert connection.pragma("cache_size") == -CACHE_KIB
+    writer.write(Commit(follows=[stored_follow(number) for number in range(BULK_ROWS + 1)]))
+    assert connection.pragma("cache_size") == -BULK_CACHE_KIB
+    assert writer.untidy
+    writer.tidy()
+    assert connection.pragma("cache_size") == -CACHE_KIB
+    assert not writer.untidy
+
+
+def test_a_deleted_secret_is_overwritten_at_once(
+    writer: Writer, path: Path, connection: apsw.Connection
+) -> None:
+    secret = b"the root key!" * 30
+    for number in range(50):
+        writer.write(Commit(meta={f"key {number:02d}": secret, "stays": b"x"}))
+    writer.tidy()  # the secrets are in the file now, not in the log alone
+    assert not writer.overdue
+    writer.write(Commit(meta={f"key {number:02d}": None for number in range(50)}))
+    assert writer.overdue
+    writer.tidy()
+    assert not writer.overdue
+    assert log_pages(path) == 0
+    connection.pragma("journal_mode", "delete")
+    connection.pragma("rekey", "")  # every page in clear, also those that hold nothing
+    pages = path.read_bytes()
+    assert b"stays" in pages
+    assert b"the root key!" not in pages
