@@ -84,11 +84,11 @@ def websocket_figures(websocket: dict[str, Any]) -> Iterator[Figure]:
     yield Figure(name=f"{name}, edit to event, p50", value=live["p50"] * 1000, unit="ms")
     yield Figure(name=f"{name}, in batches", value=live["edits_per_second"], unit="edits/s")
     for count, figure in websocket["catch_up"].items():
-        yield Figure(name=f"{name}, {int(count):,} edits", value=figure["seconds"], unit="s")
-        yield Figure(name=f"{name}, {int(count):,} edits", value=figure["bytes"], unit="B")
+        yield Figure(name=f"{name}, {int(count):,} edits, time", value=figure["seconds"], unit="s")
+        yield Figure(name=f"{name}, {int(count):,} edits, bytes", value=figure["bytes"], unit="B")
     few = websocket["few_fields"]
-    yield Figure(name=f"{name}, few fields", value=few["seconds"], unit="s")
-    yield Figure(name=f"{name}, few fields", value=few["bytes"], unit="B")
+    yield Figure(name=f"{name}, few fields, time", value=few["seconds"], unit="s")
+    yield Figure(name=f"{name}, few fields, bytes", value=few["bytes"], unit="B")
 
 
 if __name__ == "__main__":

@@ -132,9 +132,9 @@ def w2(counts: Sequence[int], websocket: dict[str, Any]) -> Iterator[Figure]:
         )
         carried = catch_up_bytes(edits)
         ratio = carried / websocket["catch_up"][str(count)]["bytes"]
-        yield Figure(name="W2   bytes on the wire", value=carried, unit="B")
+        yield Figure(name=f"W2   bytes on the wire, {count:,}", value=carried, unit="B")
         yield Figure(
-            name="W2   of what pycrdt-websocket sends",
+            name=f"W2   of what pycrdt-websocket sends, {count:,}",
             value=ratio,
             unit="x",
             target=0.3 if count == 100_000 else None,
@@ -144,7 +144,10 @@ def w2(counts: Sequence[int], websocket: dict[str, Any]) -> Iterator[Figure]:
     name = f"W2 catch-up after {largest:,} edits over {FEW_FIELDS} fields"
     yield Figure(name=name, value=seconds, unit="s", target=0.2 if full else None)
     yield Figure(
-        name="W2   bytes on the wire", value=carried, unit="B", target=50_000 if full else None
+        name="W2   bytes on the wire, few fields",
+        value=carried,
+        unit="B",
+        target=50_000 if full else None,
     )
     yield Figure(
         name=f"W2 a new device gets {largest:,} records",
