@@ -105,8 +105,6 @@ def test_a_deleted_secret_is_overwritten_at_once(
     writer.tidy()
     assert not writer.overdue
     assert log_pages(path) == 0
-    connection.pragma("journal_mode", "delete")
-    connection.pragma("rekey", "")  # every page in clear, also those that hold nothing
-    pages = path.read_bytes()
+    pages = connection.serialize("main")  # in clear, also those that hold nothing
     assert b"stays" in pages
     assert b"the root key!" not in pages
