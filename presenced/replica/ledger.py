@@ -249,7 +249,7 @@ class Ledger:
 
     def settle(self, wall_ms: int, outcome: Outcome) -> None:
         """Apply all that may be. Raises `Shrank` when something applied no longer counts."""
-        moved = self._advance_all(wall_ms, outcome)
+        moved = self._advance_all(wall_ms, outcome) or bool(outcome.applied)
         while self._bounds and (self._judge_due or (moved and self._someone_waits())):
             self._judge_due = False
             self._judge(outcome)
@@ -271,8 +271,7 @@ class Ledger:
         return any(chain.tail for log, chain in self.chains.items() if log not in self._bounds)
 
     def _advance_all(self, wall_ms: int, outcome: Outcome) -> bool:
-        ever = bool(outcome.applied)
-        moved = True
+        ever, moved = False, True
         while moved:
             moved = False
             for chain in self.chains.values():
