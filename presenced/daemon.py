@@ -6,13 +6,15 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import trio
 
 from presenced import __version__
+from presenced.clock import Clock
 from presenced.config import Config
 from presenced.device.commit import Commit
 from presenced.errors import PresenceError
@@ -26,7 +28,6 @@ from presenced.local.listener import open_owner_socket, serve
 from presenced.net.dialing import Dialer
 from presenced.net.endpoint import Endpoint, open_endpoint
 from presenced.net.errors import PortInUse
-from presenced.net.lan import Lan, open_lan
 from presenced.runtime.discovery import Discovery
 from presenced.runtime.enrolment import Enrolments
 from presenced.runtime.home import Home
@@ -35,6 +36,9 @@ from presenced.runtime.network import EnrolmentRoutes
 from presenced.runtime.owner import make_owner
 from presenced.store import Store, open_store
 from presenced.trust.attestation import Evidence
+
+if TYPE_CHECKING:
+    from presenced.net.lan import Lan
 
 log = structlog.get_logger(__name__)
 
@@ -67,11 +71,6 @@ async def _run(config: Config) -> None:
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(open_store(config.database, kept.key))
             endpoint = await stack.enter_async_context(_open_endpoint(config, store))
-            lan: Lan | None = None
-            if config.mdns:
-                lan = await stack.enter_async_context(
-                    open_lan(endpoint.port, clock=clock, host=config.listen_host)
-                )
             listener = await stack.enter_async_context(open_owner_socket(config.socket))
             nursery = await stack.enter_async_context(trio.open_nursery())
             hub = EventHub()
@@ -87,7 +86,12 @@ async def _run(config: Config) -> None:
                 clock=clock,
                 entropy=os.urandom,
             )
-            discovery = Discovery(lan=lan, home=home, clock=clock, hint=linking.hint)
+            discovery = Discovery(
+                open_lan=partial(_open_lan, config, endpoint, clock) if config.mdns else None,
+                home=home,
+                clock=clock,
+                hint=linking.hint,
+            )
             enrolments = Enrolments(
                 home=home,
                 network=EnrolmentRoutes(endpoint, discovery),
@@ -98,6 +102,7 @@ async def _run(config: Config) -> None:
             owner = make_owner(
                 home=home,
                 linking=linking,
+                discovery=discovery,
                 enrolments=enrolments,
                 hub=hub,
                 peers=config.peers,
@@ -107,10 +112,9 @@ async def _run(config: Config) -> None:
             nursery.start_soon(serve, owner_app(owner), listener)
             nursery.start_soon(linking.answer, enrolments)
             nursery.start_soon(linking.dial)
-            nursery.start_soon(discovery.run)
-            nursery.start_soon(discovery.announce)
             ready = {"event": "ready", "socket": str(config.socket), "port": endpoint.port}
             print(json.dumps(ready), flush=True)
+            nursery.start_soon(discovery.run)
             await _until_told_to_stop()
             nursery.cancel_scope.cancel()
 
@@ -132,6 +136,12 @@ async def _open_endpoint(config: Config, store: Store) -> AsyncIterator[Endpoint
         if not config.listen_port and endpoint.port != remembered:
             await store.commit(Commit(meta={PORT: endpoint.port.to_bytes(2, "big")}))
         yield endpoint
+
+
+def _open_lan(config: Config, endpoint: Endpoint, clock: Clock) -> AbstractAsyncContextManager[Lan]:
+    from presenced.net.lan import open_lan  # after the API is ready: 100 ms of start-up
+
+    return open_lan(endpoint.port, clock=clock, host=config.listen_host)
 
 
 async def _until_told_to_stop() -> None:

@@ -119,7 +119,7 @@ class EditBatch:
         self._moved: dict[RecordId, Sitting | None] = {}
 
     def request(self, edits: Sequence[Edit]) -> list[EditResult]:
-        """Carry out one request. Raises what its first impossible edit raises; none is done then."""
+        """Carry out one request. Raises what its first impossible edit raises; then none is."""
         self._request, self._moved = {}, {}
         results = [self._one(edit) for edit in edits]
         for key, writes in self._request.items():
@@ -178,7 +178,16 @@ class EditBatch:
                 return self._keep(draft)
 
     def _follow(self, edit: Follow) -> EditResult:
-        draft = self._draft(FOLLOW_MAP, follow_id(edit.uri))
+        record = follow_id(edit.uri)
+        slots = self._slots(FOLLOW_MAP, record)
+        if edit.imported and not slots and not edit.tags and edit.notify is None:
+            # The case of a long import: nothing to decide, one operation.
+            operation = follows.new_follow(
+                edit.uri, kind=edit.kind, title=edit.title, tick=self._tick
+            )
+            self._request[FOLLOW_MAP, record] = {operation.field: operation}
+            return EditResult(map=FOLLOW_MAP, record=record, written=True)
+        draft = self._draft(FOLLOW_MAP, record, slots=slots)
         follows.follow(draft, edit.uri, kind=edit.kind, title=edit.title, imported=edit.imported)
         if edit.notify is not None:
             follows.set_notify(draft, edit.notify)

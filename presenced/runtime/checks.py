@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import trio
 
 from presenced.errors import NotSetUp
 from presenced.local.owner import Check
+from presenced.runtime.discovery import Discovery
 from presenced.runtime.home import Home
-
-if TYPE_CHECKING:
-    from presenced.runtime.linking import Linking
+from presenced.runtime.linking import Linking
 
 
-async def run_checks(home: Home, linking: Linking, key_protection: str) -> Sequence[Check]:
+async def run_checks(
+    home: Home, linking: Linking, discovery: Discovery, key_protection: str
+) -> Sequence[Check]:
     """Every check once, in the order a person would look."""
     await trio.lowlevel.checkpoint()
-    return [*_identity(home), *_keys(key_protection), *_network(home, linking), *_content(home)]
+    return [
+        *_identity(home),
+        *_keys(key_protection),
+        *_network(home, linking, discovery),
+        *_content(home),
+    ]
 
 
 def _identity(home: Home) -> Iterator[Check]:
@@ -54,7 +59,7 @@ def _keys(key_protection: str) -> Iterator[Check]:
         yield Check(name="database key", status="ok", detail=f"kept by {key_protection}")
 
 
-def _network(home: Home, linking: Linking) -> Iterator[Check]:
+def _network(home: Home, linking: Linking, discovery: Discovery) -> Iterator[Check]:
     if linking.held_down:
         yield Check(
             name="links",
@@ -65,7 +70,7 @@ def _network(home: Home, linking: Linking) -> Iterator[Check]:
     if not home.settled.is_set():
         return
     yield Check(name="port", status="ok", detail=f"listening on UDP port {linking.port}")
-    finding = linking.lan_problem
+    finding = discovery.problem
     if finding:
         yield Check(
             name="local network",

@@ -6,15 +6,20 @@ A record is a hint: it is matched against the tags of known pairs and leads to a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Final
+
+import trio
 
 from presenced.clock import Clock
 from presenced.crypto import derive
 from presenced.ids import DeviceId
-from presenced.net.lan import Lan, LanState
 from presenced.net.lan_find import Found, TagStrings
 from presenced.runtime.home import Home
 from presenced.trust.tags import hour_of, match, tag_set
+
+if TYPE_CHECKING:
+    from presenced.net.lan import Lan
 
 CODES_MAX: Final = 16
 "announced pairing numbers that are remembered; the oldest goes"
@@ -23,29 +28,31 @@ Address = tuple[str, int]
 
 
 class Discovery:
-    """See the module. `lan` is None where mDNS is switched off."""
+    """See the module. `open_lan` is None where mDNS is switched off."""
 
     def __init__(
         self,
         *,
-        lan: Lan | None,
+        open_lan: Callable[[], AbstractAsyncContextManager[Lan]] | None,
         home: Home,
         clock: Clock,
         hint: Callable[[Sequence[Address], DeviceId], None],
     ) -> None:
-        self._lan = lan
+        self._open_lan = open_lan
+        self._lan: Lan | None = None
         self._home = home
         self._clock = clock
         self._hint = hint
+        self._number: str | None = None
         self._codes: dict[str, tuple[Address, ...]] = {}
         self._unmatched: dict[str, Found] = {}
 
     @property
     def problem(self) -> str:
         """Why devices are not found on the LAN; empty if they can be."""
-        if self._lan is None:
+        if self._open_lan is None:
             return "looking on the local network is switched off"
-        if self._lan.state is LanState.UNAVAILABLE:
+        if self._lan is not None and self._lan.state.value == "unavailable":
             return f"multicast does not work here: {self._lan.detail}"
         return ""
 
@@ -55,36 +62,36 @@ class Discovery:
             self._lan.reopen()
 
     def announce_pairing(self, number: int | None) -> None:
+        self._number = None if number is None else str(number)
         if self._lan is not None:
-            self._lan.announce_pairing(None if number is None else str(number))
+            self._lan.announce_pairing(self._number)
 
     def pairing(self, number: int) -> Sequence[Address]:
         """Where that code's number was announced."""
         return self._codes.get(str(number), ())
 
-    async def run(self) -> None:
-        """Take announcements in until cancelled."""
-        if self._lan is None:
-            return
-        async for found in self._lan.found:
-            self._take(found)
-
-    async def announce(self) -> None:
-        """Announce this device once it has an identity; look again at what was seen before."""
-        if self._lan is None:
-            return
-        await self._home.settled.wait()
-        self._lan.announce(self._tags)
-        seen, self._unmatched = list(self._unmatched.values()), {}
-        for found in seen:
-            self._take(found)
-
     def membership_changed(self) -> None:
         """Other devices to be found by, and to find."""
-        if self._lan is not None and self._home.settled.is_set():
-            self._lan.announce(self._tags)
-            for found in list(self._unmatched.values()):
+        if self._lan is None or not self._home.settled.is_set():
+            return
+        self._lan.announce(self._tags)
+        for found in list(self._unmatched.values()):
+            self._take(found)
+
+    async def run(self) -> None:
+        """Announce this device once it has an identity, and take announcements in."""
+        if self._open_lan is None:
+            return
+        async with self._open_lan() as self._lan, trio.open_nursery() as nursery:
+            if self._number is not None:
+                self._lan.announce_pairing(self._number)
+            nursery.start_soon(self._announce)
+            async for found in self._lan.found:
                 self._take(found)
+
+    async def _announce(self) -> None:
+        await self._home.settled.wait()
+        self.membership_changed()
 
     def _take(self, found: Found) -> None:
         if found.pairing is not None:

@@ -22,7 +22,6 @@ from presenced.local.owner import PairingRequest
 from presenced.local.progress import Added, Candidate, CodeShown, Failed, PairingProgress
 from presenced.runtime.pairing_driver import PairingDriver
 from presenced.runtime.streams import ByteStream
-from presenced.trust.pairing import PairingMachine
 from presenced.trust.pairing_code import (
     CodeState,
     PairingAttempts,
@@ -205,7 +204,7 @@ class Enrolments:
         finding = self._finding = trio.move_on_after(FIND_SECONDS_MAX)
         try:
             with scope, finding:
-                while not progress.over:
+                while True:
                     for address in [*peers, *self._network.found(code.number)]:
                         failure = await self._try(progress, code, address) or failure
                         if progress.over:
@@ -252,6 +251,8 @@ class Enrolments:
         progress: PairingProgress,
         early: bytes,
     ) -> AddedEffect | PairingFailed:
+        from presenced.trust.pairing import PairingMachine  # its PAKE takes 60 ms to import
+
         assert self._party is not None
         machine = PairingMachine(
             part=part, party=self._party, entropy=self._entropy, now=self._clock.now()

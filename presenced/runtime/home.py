@@ -7,6 +7,7 @@ waits for an identity (links, discovery) waits for `settled`.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -184,7 +185,7 @@ class Home:
                 hint="Only a device without one can join; use another PRESENCED_HOME.",
             )
         secrets = self._joining = new_device_secrets(self._entropy)
-        self._joining_name = checked_title(name or "new device")
+        self._joining_name = checked_title(name or socket.gethostname() or "device")
         return Joiner(
             name=self._joining_name,
             signing=secrets.signing,

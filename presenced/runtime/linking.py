@@ -76,8 +76,6 @@ class Linking:
         self._entropy = entropy
         self._links: set[_Link] = set()
         self._changed = trio.Event()
-        self.lan_problem = ""
-        "why devices are not found on the LAN, in words; empty if they are"
         self.seen: dict[DeviceId, SeenPeer] = {}
 
     # --- what others ask ---

@@ -31,6 +31,7 @@ from presenced.presence.sessions import unit_of
 from presenced.presence.summary import Side, Summary
 from presenced.presence.views import FollowRow, SessionRow
 from presenced.runtime.checks import run_checks
+from presenced.runtime.discovery import Discovery
 from presenced.runtime.enrolment import Enrolments
 from presenced.runtime.home import Home
 from presenced.runtime.linking import Linking
@@ -202,9 +203,12 @@ class PairingService:
 class MachineService:
     """`local.owner.Machine`."""
 
-    def __init__(self, home: Home, linking: Linking, key_protection: str) -> None:
+    def __init__(
+        self, home: Home, linking: Linking, discovery: Discovery, key_protection: str
+    ) -> None:
         self._home = home
         self._linking = linking
+        self._discovery = discovery
         self._key_protection = key_protection
 
     async def status(self) -> StatusFacts:
@@ -248,7 +252,7 @@ class MachineService:
         )
 
     async def doctor(self) -> Sequence[Check]:
-        return await run_checks(self._home, self._linking, self._key_protection)
+        return await run_checks(self._home, self._linking, self._discovery, self._key_protection)
 
     async def hold_links(self, *, down: bool) -> None:
         await self._linking.hold(down=down)
@@ -258,6 +262,7 @@ def make_owner(
     *,
     home: Home,
     linking: Linking,
+    discovery: Discovery,
     enrolments: Enrolments,
     hub: EventHub,
     peers: Sequence[tuple[str, int]],
@@ -270,6 +275,6 @@ def make_owner(
         recaps=RecapsService(home),
         setup=SetupService(home),
         pairing=PairingService(enrolments, peers),
-        machine=MachineService(home, linking, key_protection),
+        machine=MachineService(home, linking, discovery, key_protection),
         events=hub,
     )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from presenced.clock import Clock
 from presenced.errors import PresenceError
 from presenced.runtime.streams import CLOSE_SECONDS_MAX, ByteStream
-from presenced.trust.pairing import PairingMachine
 from presenced.trust.pairing_terms import (
     OVER,
     Added,
@@ -21,6 +20,9 @@ from presenced.trust.pairing_terms import (
     PairingFailed,
     SendBytes,
 )
+
+if TYPE_CHECKING:
+    from presenced.trust.pairing import PairingMachine
 
 
 class PairingHome(Protocol):
