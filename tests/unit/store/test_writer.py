@@ -10,6 +10,7 @@ import pytest
 
 from presenced.crypto.database_key import DatabaseKey
 from presenced.device.commit import Commit
+from presenced.errors import StoreFull
 from presenced.store.connection import connect, keep
 from presenced.store.limits import (
     BULK_CACHE_KIB,
@@ -90,6 +91,25 @@ def test_a_bulk_gets_more_memory_and_gives_it_back_when_quiet(
     writer.tidy()
     assert connection.pragma("cache_size") == -CACHE_KIB
     assert not writer.untidy
+
+
+def test_without_space_nothing_is_recorded_and_the_writer_goes_on(
+    writer: Writer, path: Path, connection: apsw.Connection
+) -> None:
+    writer.write(single_edit(1))
+    pages = connection.pragma("page_count")
+    connection.pragma("max_page_count", pages + 3)
+    bulk = Commit(follows=[stored_follow(number) for number in range(500)], meta={"a": b"1"})
+    for _ in range(2):
+        with pytest.raises(StoreFull) as caught:
+            writer.write(bulk)
+        assert str(path) in caught.value.detail
+        assert "not recorded" in caught.value.hint
+    assert connection.execute("SELECT count(*) FROM follow").fetchall() == [(1,)]
+    connection.pragma("max_page_count", 2**30)
+    writer.write(bulk)
+    writer.write(single_edit(2))
+    assert connection.execute("SELECT count(*) FROM follow").fetchall() == [(502,)]
 
 
 def test_a_deleted_secret_is_overwritten_at_once(
