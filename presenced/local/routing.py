@@ -180,6 +180,8 @@ async def _answer(answer: Answered, send: Send) -> None:
     headers = [(b"content-length", b"%d" % len(body))]
     if body:
         headers.append((b"content-type", answer.media_type))
+    if answer.status == BodyTooLarge.status:
+        headers.append((b"connection", b"close"))  # its rest is not waited for
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

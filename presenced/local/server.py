@@ -8,8 +8,8 @@ Rules of this file:
 
 Theory of operation. `_Connection` joins three parts: h11's state machine, the stream, and the
 application's `receive` and `send`. After the request body `receive` waits for the client to leave,
-so that an event stream ends with its reader. A body that the application did not read to its end
-is not drained: the connection is closed after the response.
+so that an event stream ends with its reader. If the application did not read a body to its end and
+the rest has not arrived, the connection is closed after the response.
 Source: ASGI 3.0, HTTP and WebSocket protocol 2.4 (http only); RFC 9112.
 """
 
@@ -79,6 +79,8 @@ class _Connection:
             if request is None:
                 return False
             await self._app(self._scope(request), self._receive, self._send)
+            if self._http.their_state is h11.SEND_BODY:
+                self._http.next_event()  # the end of a request without a body that nobody read
         except h11.RemoteProtocolError as error:
             await self._refuse(error.error_status_hint)
             return False
@@ -90,6 +92,7 @@ class _Connection:
             log.exception("request failed", error=type(error).__name__)
             await self._refuse(500)
             return False
+        self._pass_over_body()
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
             return True
@@ -114,7 +117,12 @@ class _Connection:
             if self._http.their_state is h11.DONE or self._http.their_state is h11.MUST_CLOSE:
                 await self._until_gone()
                 return {"type": "http.disconnect"}
-            event = self._http.next_event()
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError:
+                if self._http.our_state is h11.SEND_RESPONSE:
+                    raise
+                return {"type": "http.disconnect"}
             if isinstance(event, h11.Data):
                 return {"type": "http.request", "body": bytes(event.data), "more_body": True}
             if isinstance(event, h11.EndOfMessage):
@@ -136,6 +144,12 @@ class _Connection:
             if not data:
                 return
         await trio.sleep_forever()
+
+    def _pass_over_body(self) -> None:
+        """What has arrived of a body that nobody read; more is not waited for."""
+        while self._http.their_state is h11.SEND_BODY:
+            if not isinstance(self._http.next_event(), h11.Data | h11.EndOfMessage):
+                return
 
     def _scope(self, request: h11.Request) -> Scope:
         target, _, query = request.target.partition(b"?")

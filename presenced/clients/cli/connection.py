@@ -6,40 +6,20 @@ the other end must be this user's (or root's), whatever the path says.
 
 from __future__ import annotations
 
-import http.client
 import json
-import os
-import socket
-import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from presenced.clients.cli.failure import Exit, Failure, failure_of
+from presenced.clients.cli.http_client import Body, Exchange, HttpError, open_http
 from presenced.errors import HostError
-from presenced.socket_path import connect
 
-CONNECT_SECONDS: Final = 5.0
-ANSWER_SECONDS: Final = 60.0
-"for a plain request: the disk may be slow, a person is waiting"
 PAGE_ROWS: Final = 1_000
-_CREDENTIALS: Final = struct.Struct("3i")
 _START_HINT: Final = (
     "Start it with `presence service install` (at every login) or `presenced run` (now, here)."
 )
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("presenced", timeout=ANSWER_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        connected = connect(self._path, seconds=CONNECT_SECONDS)
-        _check_owner(connected, self._path)
-        connected.settimeout(self.timeout)
-        self.sock = connected
 
 
 class Connection:
@@ -47,7 +27,7 @@ class Connection:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._http: _UnixConnection | None = None
+        self._http: Exchange | None = None
 
     def get(self, path: str, **query: str | int | None) -> Any:
         """The JSON of a GET. Query values of None are left out."""
@@ -82,15 +62,13 @@ class Connection:
                 break
         return rows
 
-    def stream(self, path: str, body: object | Iterable[bytes] = None) -> Iterator[Any]:
+    def stream(self, path: str, body: object) -> Iterator[Any]:
         """The JSON lines of a streaming POST, on a connection of its own.
 
         `body`: JSON, or an iterator of bytes that is streamed. Close the iterator to leave early.
         """
-        streamed = isinstance(body, Iterator)
-        content: Any = body if streamed else json.dumps(body)
-        headers = {"content-type": "application/x-ndjson" if streamed else "application/json"}
-        for line in self._lines("POST", path, content, headers):
+        content: Body = body if isinstance(body, Iterator) else _json(body)
+        for line in self._lines("POST", path, content, {}):
             if line.strip():
                 yield json.loads(line)
 
@@ -101,8 +79,8 @@ class Connection:
         """
         headers = {} if after is None else {"last-event-id": after}
         event_id, kind, data = after or "", "open", "{}"
-        for raw in self._lines("GET", "/v1/events", None, headers):
-            line = raw.decode("utf-8").rstrip("\n")
+        for raw in self._lines("GET", "/v1/events", b"", headers):
+            line = raw.decode("utf-8")
             name, _, value = line.partition(": ")
             if name == "id":
                 event_id = value
@@ -122,54 +100,42 @@ class Connection:
     # --- one exchange ---
 
     def _request(self, method: str, path: str, body: object = None) -> Any:
-        content = None if body is None else json.dumps(body)
-        headers = {} if body is None else {"content-type": "application/json"}
-        if self._http is None:
-            self._http = _UnixConnection(self.path)
-        response = self._exchange(self._http, method, path, content, headers)
+        content = b"" if body is None else _json(body)
         try:
-            raw = response.read()
-        except (OSError, http.client.HTTPException) as error:
+            if self._http is None:
+                self._http = open_http(self.path)
+            status = self._http.request(method, path, content)
+            raw = b"".join(self._http.parts())
+        except (OSError, HttpError, HostError) as error:
+            self.close()
             raise _broken(error, self.path) from error
-        if response.status >= 300:
-            raise failure_of(_problem(raw, response.status))
+        if status >= 300:
+            raise failure_of(_problem(raw, status))
         return json.loads(raw) if raw else None
 
     def _lines(
-        self, method: str, path: str, content: Any, headers: dict[str, str]
+        self, method: str, path: str, content: Body, headers: dict[str, str]
     ) -> Iterator[bytes]:
-        connection = _UnixConnection(self.path)
+        exchange: Exchange | None = None
         try:
-            response = self._exchange(connection, method, path, content, headers)
-            if response.status >= 300:
-                raise failure_of(_problem(response.read(), response.status))
-            if connection.sock is not None:
-                connection.sock.settimeout(None)
-            while line := response.readline():
-                yield line
-        except (OSError, http.client.HTTPException) as error:
+            exchange = open_http(self.path)
+            status = exchange.request(method, path, content, headers)
+            if status >= 300:
+                raise failure_of(_problem(b"".join(exchange.parts()), status))
+            exchange.wait_at_most(None)
+            rest = b""
+            for part in exchange.parts():
+                *lines, rest = (rest + part).split(b"\n")
+                yield from lines
+        except (OSError, HttpError, HostError) as error:
             raise _broken(error, self.path) from error
         finally:
-            connection.close()
+            if exchange is not None:
+                exchange.close()
 
-    def _exchange(
-        self,
-        connection: _UnixConnection,
-        method: str,
-        path: str,
-        content: Any,
-        headers: dict[str, str],
-    ) -> http.client.HTTPResponse:
-        try:
-            connection.request(method, path, content, headers)
-            return connection.getresponse()
-        except HostError as error:
-            raise Failure(
-                error.detail, Exit.NOT_READY, next_step=error.hint, code=error.code
-            ) from error
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            raise _broken(error, self.path) from error
+
+def _json(value: object) -> bytes:
+    return json.dumps(value).encode("ascii")
 
 
 def path_part(text: str) -> str:
@@ -189,6 +155,8 @@ def _problem(raw: bytes, status: int) -> dict[str, object]:
 
 def _broken(error: Exception, path: Path) -> Failure:
     match error:
+        case HostError():
+            return Failure(error.detail, Exit.NOT_READY, next_step=error.hint, code=error.code)
         case FileNotFoundError() | ConnectionRefusedError():
             return Failure(
                 f"presenced is not running (nobody answers on {path})",
@@ -217,18 +185,3 @@ def _broken(error: Exception, path: Path) -> Failure:
                 next_step="Look at its log: `journalctl --user -u presenced`.",
                 code="disconnected",
             )
-
-
-def _check_owner(connected: socket.socket, path: Path) -> None:
-    """Somebody else may have put a socket where ours would be. Raises `Failure`."""
-    raw = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, uid, _ = _CREDENTIALS.unpack(raw)
-    own = os.getuid()
-    if own not in (0, uid) and uid != 0:
-        connected.close()
-        raise Failure(
-            f"the program that answers on {path} is another user's",
-            Exit.NOT_ALLOWED,
-            next_step="Set PRESENCED_SOCKET to the socket of your own daemon.",
-            code="not-allowed",
-        )

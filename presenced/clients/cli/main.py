@@ -13,6 +13,7 @@ from typing import Final
 
 import click
 
+from presenced import __version__
 from presenced.clients.cli.commands import CONTEXT, LazyGroup, Session
 from presenced.clients.cli.failure import Exit, Failure
 from presenced.clients.cli.text import safe
@@ -41,10 +42,10 @@ COMMANDS: Final = {
 }
 
 
-def _version() -> str:
-    from presenced import __version__
-
-    return __version__
+def _show_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(__version__)
+        context.exit()
 
 
 @click.group(
@@ -64,8 +65,8 @@ def _version() -> str:
     is_flag=True,
     is_eager=True,
     expose_value=False,
+    callback=_show_version,
     help="Show the version.",
-    callback=lambda context, _, value: value and (click.echo(_version()), context.exit()),
 )
 def presence() -> None:
     """What you follow and the sessions you are in, the same on all your devices.

@@ -61,13 +61,16 @@ class ListedFollow:
 
     def to_json(self) -> dict[str, object]:
         """A line of the daemon's import."""
-        return {
-            "uri": self.uri,
-            "title": self.title,
-            "kind": self.kind,
-            "tags": list(self.tags),
-            "notify": self.notify,
-        }
+        line: dict[str, object] = {"uri": self.uri}
+        if self.title is not None:
+            line["title"] = self.title
+        if self.kind != "feed":
+            line["kind"] = self.kind
+        if self.tags:
+            line["tags"] = list(self.tags)
+        if self.notify is not None:
+            line["notify"] = self.notify
+        return line
 
 
 @dataclass(slots=True)
@@ -203,10 +206,11 @@ def _unless(title: str | None, uri: str) -> str | None:
 
 def _attributes(row: dict[str, Any]) -> str:
     uri, title, tags = row["uri"], row["title"], row["tags"]
-    exact: dict[str, object] = {}
-    for key, text in (("uri", uri), ("title", title)):
-        if _carried(text) != text or text.strip() != text:
-            exact[key] = text
+    exact: dict[str, object] = {
+        key: text
+        for key, text in (("uri", uri), ("title", title))
+        if _carried(text) != text or text.strip() != text
+    }
     if tags:
         exact["tags"] = tags
     attributes = {"type": "rss", "text": title or uri, "xmlUrl": uri}

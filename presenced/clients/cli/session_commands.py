@@ -1,4 +1,4 @@
-"""`presence session` and `continue`: what you listen to, watch and read, and where you are in it."""
+"""`presence session` and `continue`: what you play and read, and where you are in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KINDS: Final = ("media", "reading", "watching-together", "call", "custom")
 _REFERENCE: Final = "REFERENCE is an id, the beginning of one, or a URI."
 
 
-class Seconds(click.ParamType):
+class Seconds(click.ParamType[float]):
     """`751`, `12:31` or `1:02:03`."""
 
     name = "time"
@@ -33,7 +33,7 @@ class Seconds(click.ParamType):
         return seconds
 
 
-class Percent(click.ParamType):
+class Percent(click.ParamType[float]):
     """`45` or `45%`, as a fraction."""
 
     name = "percent"
@@ -98,7 +98,7 @@ def session() -> None:
 @_place
 @click.option("--alias", "aliases", multiple=True, help="Another URI of the same work.")
 @click.pass_context
-def start(context: click.Context, **given: Any) -> None:
+def start(context: click.Context, /, **given: Any) -> None:
     """Begin a session here, or go on with the one that is there."""
     session = session_of(context)
     (result,) = session.connection.edit(
