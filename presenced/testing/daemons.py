@@ -211,7 +211,9 @@ def pair(old: ScratchDaemon, new: ScratchDaemon, *, via: str | None = None) -> P
     joining = None
     try:
         code = adding.until("code")["code"]
-        joining = new.begin("join", code, "--yes", "--peer", via or old.address)
+        joining = new.begin(
+            "join", code, "--yes", "--name", new.home.name, "--peer", via or old.address
+        )
         shown_to_new = joining.until("candidate")
         shown_to_old = adding.until("candidate")
         added = adding.until("added")

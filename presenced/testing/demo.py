@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 from xml.sax.saxutils import quoteattr
@@ -35,6 +35,9 @@ FILM: Final = ("The Cartographer's Orchard", "https://films.example/orchard", 5_
 
 WIDTH: Final = 34
 "of a column"
+
+LOG_LINES: Final = 40
+"of each daemon, shown when something is not as it should be"
 
 
 class Deviation(Exception):
@@ -75,11 +78,24 @@ def main() -> int:
     try:
         with ExitStack() as stack:
             laptop, box = stack.enter_context(scratch_daemons("laptop", "box"))
+            stack.enter_context(_telling_why((laptop, box)))
             _Demo(screen, laptop, box, stack).run()
-    except (Deviation, AssertionError) as error:
-        print(f"\nnot as it should be: {error}", file=sys.stderr)
+    except (Deviation, AssertionError):
         return 1
     return 0
+
+
+@contextmanager
+def _telling_why(daemons: Sequence[ScratchDaemon]) -> Iterator[None]:
+    """Say what was not as it should be, and what the daemons logged last."""
+    try:
+        yield
+    except (Deviation, AssertionError) as error:
+        print(f"\nnot as it should be: {error}", file=sys.stderr)
+        for daemon in daemons:
+            last = "\n".join(daemon.log.splitlines()[-LOG_LINES:])
+            print(f"\nlog of {daemon.home.name}:\n{last}", file=sys.stderr)
+        raise
 
 
 class _Demo:
