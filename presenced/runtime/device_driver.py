@@ -10,6 +10,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Any, Protocol
 
 import structlog
@@ -77,6 +78,8 @@ class DeviceDriver:
         self._commits: list[CommitBatch] = []
         self._work = trio.Event()
         self._rescheduled = trio.Event()
+        self._planned_ms: float = inf
+        "when `_keep_time` will look again"
         self._next_request = 0
         self._next_link = 0
 
@@ -102,7 +105,9 @@ class DeviceDriver:
                 case CloseLink():
                     if (link := self._links.get(effect.link)) is not None:
                         link.close(effect.code, effect.detail)
-        self._rescheduled.set()
+        wakeup = self.machine.next_wakeup
+        if wakeup is not None and wakeup.mono_ms < self._planned_ms:
+            self._rescheduled.set()
 
     async def request(self, call: Callable[[RequestNumber, Instant], list[Effect]]) -> Any:
         """Make a request of the machine and wait for its answer.
@@ -161,12 +166,9 @@ class DeviceDriver:
         while True:
             self._rescheduled = trio.Event()
             wakeup = self.machine.next_wakeup
-            if wakeup is None:
+            self._planned_ms = inf if wakeup is None else wakeup.mono_ms
+            delay_ms = max(0, self._planned_ms - self.now().mono_ms)
+            with trio.move_on_after(delay_ms / 1000) as waiting:
                 await self._rescheduled.wait()
-                continue
-            delay_ms = wakeup.mono_ms - self.now().mono_ms
-            if delay_ms > 0:
-                with trio.move_on_after(delay_ms / 1000):
-                    await self._rescheduled.wait()
-                continue
-            self.perform(self.machine.tick(self.now()))
+            if waiting.cancelled_caught:
+                self.perform(self.machine.tick(self.now()))
