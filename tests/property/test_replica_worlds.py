@@ -171,9 +171,7 @@ def test_a_removal_is_judged_alike_by_all_and_no_honest_edit_is_lost(seed: int) 
             world.deliver(device, source)
         elif device in honest and device.trust is not trust:
             outcomes.append(device.trusts(trust))
-    for device in honest:
-        if device.trust is not trust:
-            outcomes.append(device.trusts(trust))
+    outcomes += [device.trusts(trust) for device in honest if device.trust is not trust]
     # The thief shows everything it has, too; it has not heard of the removal.
     thief.seal()
     world.settle()
