@@ -21,7 +21,8 @@ CHECKPOINT_PAGES_MAX: Final = 4_096
 "16 MiB of log: copied into the database file at once, between two commits"
 
 LOG_BYTES_KEPT: Final = 1024 * 1024
-"the -wal file is cut back to this after a bulk"
+"""the -wal file keeps about this much: written over, it needs no new blocks, so syncing it is
+cheap; a file twice as long is emptied at a quiet moment"""
 
 QUIET_SECONDS: Final = 1.0
 "without a commit for this long, the writer has time to tidy up"

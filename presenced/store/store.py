@@ -10,7 +10,7 @@ from pathlib import Path
 import apsw
 
 from presenced.crypto.database_key import DatabaseKey
-from presenced.device.commit import Commit
+from presenced.device.commit import Commit, StoreReader
 from presenced.store.connection import check, connect, keep
 from presenced.store.reader import Reader
 from presenced.store.schema import migrate
@@ -24,7 +24,7 @@ class Store:
     def __init__(self, thread: WriterThread, writer: Writer, reader: Reader) -> None:
         self._thread = thread
         self._writer = writer
-        self.reader = reader
+        self.reader: StoreReader = reader
 
     async def commit(self, commit: Commit) -> None:
         """Write a commit; on return all of it is on disk.

@@ -7,6 +7,7 @@ deleted from `meta` (the root key) is overwritten in the file at once, and the l
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import apsw
@@ -22,6 +23,7 @@ from presenced.store.limits import (
     CACHE_KIB,
     CHECKPOINT_PAGES_MAX,
     CHECKPOINT_QUIET_PAGES,
+    LOG_BYTES_KEPT,
     SEQ_BITS,
 )
 from presenced.store.packing import (
@@ -102,17 +104,21 @@ class Writer:
         Raises as `errors_named` says; what was committed stays safe in the log.
         """
         quiet = not self.overdue
+        emptying = self._erasing or (quiet and self._log_bytes() > 2 * LOG_BYTES_KEPT)
         self._log_pages = 0
         if quiet and self._cache_kib > CACHE_KIB:
             self._set_cache(CACHE_KIB)
             self._connection.pragma("shrink_memory")
-        mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if self._erasing else apsw.SQLITE_CHECKPOINT_PASSIVE
+        mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if emptying else apsw.SQLITE_CHECKPOINT_PASSIVE
         with errors_named(self._path):
             self._connection.wal_checkpoint(mode=mode)
         self._erasing = False
 
     def close(self) -> None:
         self._connection.close()
+
+    def _log_bytes(self) -> int:
+        return os.stat(f"{self._path}-wal").st_size
 
     def _note_pages(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
         self._log_pages = pages

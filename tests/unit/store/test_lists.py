@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from presenced.crypto.database_key import DatabaseKey
 from presenced.device.commit import (
@@ -16,11 +18,12 @@ from presenced.device.commit import (
     FollowQuery,
     ListOrder,
     SessionQuery,
+    StoreReader,
 )
 from presenced.presence.views import FollowRow, SessionRow
 from presenced.store import Store, open_store
-from presenced.store.lists import BadCursor
-from presenced.store.reader import Reader
+from presenced.store.lists import BadCursor, ListPage
+from presenced.store.packing import FOLLOW_COLUMNS
 from presenced.testing.stored import record_id, stored_follow, stored_session
 from presenced.wire import encode
 
@@ -33,7 +36,7 @@ async def store(path: Path, key: DatabaseKey) -> AsyncIterator[Store]:
         yield opened
 
 
-def all_follows(reader: Reader, query: FollowQuery) -> list[FollowRow]:
+def all_follows(reader: StoreReader, query: FollowQuery) -> list[FollowRow]:
     rows: list[FollowRow] = []
     pages = 0
     while True:
@@ -48,7 +51,7 @@ def all_follows(reader: Reader, query: FollowQuery) -> list[FollowRow]:
         query = replace(query, after=page.next)
 
 
-def all_sessions(reader: Reader, query: SessionQuery) -> list[SessionRow]:
+def all_sessions(reader: StoreReader, query: SessionQuery) -> list[SessionRow]:
     rows: list[SessionRow] = []
     while True:
         page = reader.sessions(query)
@@ -215,3 +218,14 @@ async def test_what_is_not_a_cursor_of_this_order_is_refused(store: Store, curso
         store.reader.follows(FollowQuery(after=cursor))
     with pytest.raises(BadCursor):
         store.reader.sessions(SessionQuery(order="added", after=cursor))
+
+
+@given(st.one_of(st.text(), st.binary().map(lambda raw: urlsafe_b64encode(raw).decode())))
+def test_any_text_is_a_cursor_or_is_refused(cursor: str) -> None:
+    page = ListPage("follow", FOLLOW_COLUMNS, "title", 10)
+    try:
+        page.only_after(cursor)
+    except BadCursor:
+        assert page.values == []
+    else:
+        assert isinstance(page.values[0], str)

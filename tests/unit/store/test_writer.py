@@ -18,6 +18,7 @@ from presenced.store.limits import (
     CACHE_KIB,
     CHECKPOINT_PAGES_MAX,
     CHECKPOINT_QUIET_PAGES,
+    LOG_BYTES_KEPT,
 )
 from presenced.store.schema import migrate
 from presenced.store.writer import Writer
@@ -62,8 +63,10 @@ def test_the_log_is_tidied_when_it_holds_a_mebibyte(writer: Writer, path: Path) 
     assert log_pages(path) < CHECKPOINT_QUIET_PAGES + 20
     assert not writer.overdue
     before = path.stat().st_size
+    pages = log_pages(path)
     writer.tidy()
     assert path.stat().st_size > before
+    assert log_pages(path) == pages, "its blocks are used again"
     assert not writer.untidy
 
 
@@ -75,9 +78,19 @@ def test_a_long_log_is_tidied_at_once(writer: Writer, path: Path) -> None:
     assert CHECKPOINT_PAGES_MAX <= log_pages(path) < CHECKPOINT_PAGES_MAX + 100
     writer.tidy()
     assert not writer.overdue
+    assert log_pages(path) >= CHECKPOINT_PAGES_MAX, "its blocks are used again"
     seq += 1
     writer.write(single_edit(seq))  # the log begins anew
     assert not writer.untidy
+
+
+def test_a_log_left_long_by_a_bulk_is_emptied_when_quiet(writer: Writer, path: Path) -> None:
+    for seq in range(1, 12):
+        writer.write(Commit(entries=[stored_entry(seq, 200_000)], heads=[log_head(seq)]))
+    assert log_pages(path) * FRAME > 2 * LOG_BYTES_KEPT
+    assert not writer.overdue
+    writer.tidy()
+    assert log_pages(path) == 0
 
 
 def test_a_bulk_gets_more_memory_and_gives_it_back_when_quiet(
