@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Final
 import structlog
 import trio
 
-from presenced import __version__
 from presenced.clock import Clock
 from presenced.config import Config
 from presenced.device.commit import Commit
 from presenced.errors import PresenceError
 from presenced.host.clock import SystemClock
+from presenced.host.evidence import collect_evidence
 from presenced.host.home_lock import hold_home
 from presenced.host.keys import obtain_key
 from presenced.host.logs import set_up_logs
+from presenced.host.network import watch_network
+from presenced.host.systemd import ServiceManager
+from presenced.host.wake import watch_wake
 from presenced.local.app import owner_app
 from presenced.local.events import EventHub
 from presenced.local.listener import open_owner_socket, serve
@@ -35,7 +38,6 @@ from presenced.runtime.linking import Linking
 from presenced.runtime.network import EnrolmentRoutes
 from presenced.runtime.owner import make_owner
 from presenced.store import Store, open_store
-from presenced.trust.attestation import Evidence
 
 if TYPE_CHECKING:
     from presenced.net.lan import Lan
@@ -66,6 +68,7 @@ def _first(group: BaseExceptionGroup[PresenceError]) -> PresenceError:
 
 async def _run(config: Config) -> None:
     clock = SystemClock()
+    services = ServiceManager(os.environ)
     with hold_home(config):
         kept = await obtain_key(config)
         async with AsyncExitStack() as stack:
@@ -81,7 +84,6 @@ async def _run(config: Config) -> None:
                 endpoint=endpoint,
                 home=home,
                 hub=hub,
-                evidence=Evidence(version=__version__, key_protection=kept.protection.value),
                 dialer=dialer,
                 clock=clock,
                 entropy=os.urandom,
@@ -112,10 +114,15 @@ async def _run(config: Config) -> None:
             nursery.start_soon(serve, owner_app(owner), listener)
             nursery.start_soon(linking.answer, enrolments)
             nursery.start_soon(linking.dial)
+            nursery.start_soon(_claim, linking, kept.protection.value)
+            nursery.start_soon(_watch_surroundings, endpoint, linking, discovery)
             ready = {"event": "ready", "socket": str(config.socket), "port": endpoint.port}
             print(json.dumps(ready), flush=True)
+            services.ready(f"listening on UDP port {endpoint.port}")
             nursery.start_soon(discovery.run)
+            nursery.start_soon(services.keep_watchdog, lambda: True)
             await _until_told_to_stop()
+            services.stopping()
             nursery.cancel_scope.cancel()
 
 
@@ -136,6 +143,24 @@ async def _open_endpoint(config: Config, store: Store) -> AsyncIterator[Endpoint
         if not config.listen_port and endpoint.port != remembered:
             await store.commit(Commit(meta={PORT: endpoint.port.to_bytes(2, "big")}))
         yield endpoint
+
+
+async def _claim(linking: Linking, key_protection: str) -> None:
+    """Gather what this device says of itself; links wait for it, the owner's API does not."""
+    linking.use_evidence(await collect_evidence(key_protection))
+
+
+async def _watch_surroundings(endpoint: Endpoint, linking: Linking, discovery: Discovery) -> None:
+    """Look again when the network changed or the machine woke."""
+
+    def changed() -> None:
+        endpoint.probe()
+        linking.look_again()
+        discovery.reopen()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch_network, changed)
+        nursery.start_soon(watch_wake, lambda _jump: changed())
 
 
 def _open_lan(config: Config, endpoint: Endpoint, clock: Clock) -> AbstractAsyncContextManager[Lan]:

@@ -62,7 +62,6 @@ class Linking:
         endpoint: Endpoint,
         home: Home,
         hub: EventHub,
-        evidence: Evidence,
         dialer: Dialer,
         clock: Clock,
         entropy: Entropy,
@@ -70,7 +69,8 @@ class Linking:
         self._endpoint = endpoint
         self._home = home
         self._hub = hub
-        self._evidence = evidence
+        self._evidence = Evidence()
+        self._evidence_known = trio.Event()
         self._dialer = dialer
         self._clock = clock
         self._entropy = entropy
@@ -113,6 +113,11 @@ class Linking:
                 )
             )
         return found
+
+    def use_evidence(self, evidence: Evidence) -> None:
+        """What this device says of itself on links. None is made before it is known."""
+        self._evidence = evidence
+        self._evidence_known.set()
 
     async def hold(self, *, down: bool) -> None:
         """Close all links and keep them closed, or let them come back."""
@@ -240,6 +245,7 @@ class Linking:
         expected: DeviceId | None = None,
         dialled: Dial | None = None,
     ) -> LinkDriver:
+        await self._evidence_known.wait()
         home = self._home
         membership = home.driver.machine.membership
         peers = home.peers
