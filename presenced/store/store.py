@@ -11,7 +11,7 @@ import apsw
 
 from presenced.crypto.database_key import DatabaseKey
 from presenced.device.commit import Commit, StoreReader
-from presenced.store.connection import check, connect, keep
+from presenced.store.connection import check_if_small, connect, keep
 from presenced.store.reader import Reader
 from presenced.store.schema import migrate
 from presenced.store.writer import Writer
@@ -35,6 +35,13 @@ class Store:
         """
         await self._thread.call(partial(self._writer.write, commit))
 
+    async def verify(self) -> None:
+        """Read every page and check that they fit together (0.2 s for 100,000 records).
+
+        Commits wait meanwhile. Raises `StoreCorrupt` or `StoreError`.
+        """
+        await self._thread.call(self._writer.verify)
+
 
 @asynccontextmanager
 async def open_store(path: Path, key: DatabaseKey) -> AsyncIterator[Store]:
@@ -56,7 +63,7 @@ def _open(path: Path, key: DatabaseKey, opened: list[apsw.Connection]) -> tuple[
     """What was opened is in `opened`, to be closed whether or not this succeeds."""
     writing = connect(path, key, writable=True)
     opened.append(writing)
-    check(writing, path)
+    check_if_small(writing, path)
     migrate(writing, path)
     keep(writing)
     reading = connect(path, key, writable=False)

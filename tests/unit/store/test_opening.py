@@ -149,18 +149,25 @@ async def test_damage_in_a_large_file_is_told_when_it_is_read(
     monkeypatch.setattr("presenced.store.connection.QUICK_CHECK_BYTES_MAX", 0)
     await written(path, key)
     whole = content(path)
-    damaged = 0
+    damaged = verified = 0
     for page in range(1, len(whole) // PAGE):
         changed = bytearray(whole)
         changed[page * PAGE + 17] ^= 1
         put(path, changed)
         try:
             async with open_store(path, key) as store:
+                with pytest.raises(StoreCorrupt):
+                    await store.verify()
+                verified += 1
                 store.reader.follows(FollowQuery())
                 store.reader.entries("follows", stored_entry(1).log, 1, bytes_max=1)
         except StoreCorrupt:
             damaged += 1
     assert damaged >= 8, "the rows and the entry lie in at least this many pages"
+    assert verified >= 8, "the file opens, and the whole check finds every one"
+    put(path, whole)
+    async with open_store(path, key) as store:
+        await store.verify()
 
 
 @pytest.mark.parametrize("size", [1, 100, PAGE - 1, PAGE + 100, 5 * PAGE])
