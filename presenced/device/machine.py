@@ -100,7 +100,8 @@ class DeviceMachine:
 
     def start(self, now: Instant) -> list[Effect]:
         """Begin: pay what is owed since the last life (a first epoch, a share); say our name."""
-        self._pay_debts(now)
+        if self._pay_debts():
+            self._judge_again(now)
         name = self._reader.meta(NAME)
         if name is not None and not self.name_of(self._secrets.device):
             self._edits.append((RequestNumber(0), [NameDevice(name=name.decode("utf-8"))]))
@@ -339,12 +340,8 @@ class DeviceMachine:
     def _trust_changed(self, now: Instant) -> None:
         """Statements came in: resolve, pay, and let the replicas judge again."""
         self.membership.refresh()
-        self._pay_debts(now)
-        self.shelf.open_new()
-        for collection, replica in self.shelf.replicas.items():
-            self._keep(collection, replica.trust_changed(self.membership.view, now), now)
-            if self._live(collection) and self._seal(collection, now):
-                self._keep(collection, replica.settle(now), now)
+        self._pay_debts()
+        self._judge_again(now)
         for peer in self.links.values():
             if peer.device is None:
                 peer.device = self.membership.device_with_static(peer.static)
@@ -352,12 +349,23 @@ class DeviceMachine:
                     self._emit(Event("link.up", {"device": show_id(peer.device)}))
         self._emit(Event("membership.changed", {}))
 
-    def _pay_debts(self, now: Instant) -> None:
+    def _judge_again(self, now: Instant) -> None:
+        """Let the replicas judge under the newest view; what waited for it goes on."""
+        self.shelf.open_new()
+        for collection, replica in self.shelf.replicas.items():
+            self._keep(collection, replica.trust_changed(self.membership.view, now), now)
+            if self._live(collection) and self._seal(collection, now):
+                self._keep(collection, replica.settle(now), now)
+
+    def _pay_debts(self) -> bool:
+        """Sign what is owed. True if anything was: the replicas must judge again."""
+        if not self.membership.active:
+            return False
         level = [peer.device for peer in self.links.values() if peer.level and peer.device]
-        if self.membership.active and (
-            paid := self.membership.pay_debts(self._entropy, linked=level)
-        ):
+        paid = self.membership.pay_debts(self._entropy, linked=level)
+        if paid:
             self._keep_statements(paid)
+        return bool(paid)
 
     # --- content ---
 
@@ -372,7 +380,8 @@ class DeviceMachine:
             if not peer.level:
                 peer.level = True
                 self._checkpoint(now)
-                self._pay_debts(now)
+                if self._pay_debts():
+                    self._judge_again(now)
             mine = self.membership.collections
             theirs = self.membership.members.collections(peer.device)
             for collection in mine:

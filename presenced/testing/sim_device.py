@@ -12,7 +12,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from presenced.clock import Instant
 from presenced.device.edits import Edit
@@ -42,6 +42,11 @@ from presenced.trust.identity import DeviceSecrets
 
 if TYPE_CHECKING:
     from presenced.testing.sim_world import SimWorld
+
+
+BACKOFF_US_MIN: Final = 200 * MS
+BACKOFF_US_MAX: Final = 600 * SECOND
+"a device that finds nobody looks again at random within a time that doubles from one to the other"
 
 
 class CrashPoint(Enum):
@@ -95,6 +100,9 @@ class SimDevice:
         self.disk = SimDisk()
         self.machine: NewerMachine | None = None
         self.secrets: DeviceSecrets | None = None
+        "None until the device is set up"
+        self.candidate: DeviceSecrets | None = None
+        "keys of an enrolment that is under way"
         self.own: dict[Collection, LogId] = {}
         self.ends: list[LinkEnd] = []
         self.numbered: dict[LinkNumber, LinkEnd] = {}
@@ -116,6 +124,7 @@ class SimDevice:
         self._last_link = 0
         self._tick_at: int | None = None
         self._dial_due = False
+        self._backoff_us = BACKOFF_US_MIN
         self._link_counter = 0
 
     # --- what others ask ---
@@ -333,10 +342,14 @@ class SimDevice:
     # --- links ---
 
     def dial_soon(self) -> None:
-        """Look for devices that are not linked, after a back-off."""
+        """Something changed: look for devices that are not linked, without back-off."""
+        self._backoff_us = BACKOFF_US_MIN
+        self._plan_dial()
+
+    def _plan_dial(self) -> None:
         if not self._dial_due:
             self._dial_due = True
-            self._after(self._lots.randint(20 * MS, 2 * SECOND), self._dial)
+            self._after(self._lots.randint(1, self._backoff_us), self._dial)
 
     def _dial(self) -> None:
         self._dial_due = False
@@ -344,8 +357,8 @@ class SimDevice:
         if machine is None:
             return
         missing = False
-        for other in self.world.devices:
-            if other is self or other.secrets is None or other.device not in machine.membership.siblings:
+        for other in self.world.members:
+            if other is self or other.device not in machine.membership.siblings:
                 continue
             if other.device in machine.linked:
                 continue
@@ -353,7 +366,8 @@ class SimDevice:
             if not any(end.peer_index == other.index and end.number is None for end in self.ends):
                 self.dial(other)
         if missing:
-            self.dial_soon()
+            self._backoff_us = min(self._backoff_us * 2, BACKOFF_US_MAX)
+            self._plan_dial()
 
     def dial(self, other: SimDevice) -> None:
         """Begin one link, whatever links there are."""
@@ -410,7 +424,6 @@ class SimDevice:
 
     def link_heard(self, end: LinkEnd, message: bytes) -> None:
         if self.machine is not None and end.number in self.numbered:
-            self.world.heard(self, message)
             self.perform(self.machine.link_message(end.number, message, self.now))
 
     def link_is_down(self, end: LinkEnd) -> None:

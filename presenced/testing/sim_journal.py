@@ -85,7 +85,7 @@ class Journal:
         self._own: dict[LogId, OwnWrites] = {}
         self._naming = ContentNaming()
         self._compression = Compression()
-        self.operations = 0
+        self._new: list[tuple[LogId, Place, Written]] = []
 
     def own(self, log: LogId) -> OwnWrites:
         return self._own.setdefault(log, OwnWrites())
@@ -94,6 +94,11 @@ class Journal:
         for log, writes in self._own.items():
             for place, written in writes.places.items():
                 yield log, place, written
+
+    def take_new(self) -> list[tuple[LogId, Place, Written]]:
+        """Writes that landed since the last call, in order."""
+        new, self._new = self._new, []
+        return new
 
     def sealed(self, commit: Commit, own: Mapping[Collection, LogId]) -> None:
         """A commit was handed over by the device whose logs are `own`, whether it lands or not.
@@ -119,7 +124,11 @@ class Journal:
         for row in commit.overlay_put:
             row_place = Place(row.collection, row.map, row.record, row.field)
             written = Written(_OVERLAY_SEQ, row.hlc, wire.decode(row.value))
-            self.own(own[row.collection]).put(row_place, written)
+            self._write(own[row.collection], row_place, written)
+
+    def _write(self, log: LogId, place: Place, written: Written) -> None:
+        self.own(log).put(place, written)
+        self._new.append((log, place, written))
 
     def _read_own(self, entry: StoredEntry, keys: EpochKeys) -> None:
         parsed = parse_entry(entry.raw)
@@ -132,7 +141,6 @@ class Journal:
         opened = open_entry(
             parsed, header, EntryKeys(derive.entry_key(key), derive.entry_nonce_key(key))
         )
-        own = self.own(entry.log)
         for map_name, record, field_name, hlc, value, _ in wire.decode(
             self._compression.expand(opened, ENTRY_EXPANDED_BYTES_MAX)
         ):
@@ -140,5 +148,4 @@ class Journal:
                 assert field_name == CORE
                 record = self._naming.derive(map_name, value)
             place = Place(entry.collection, map_name, RecordId(record), field_name)
-            own.put(place, Written(entry.seq, hlc, value))
-            self.operations += 1
+            self._write(entry.log, place, Written(entry.seq, hlc, value))
