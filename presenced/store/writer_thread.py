@@ -91,9 +91,8 @@ class WriterThread:
 
     def _run(self) -> None:
         while True:
-            tidying = self._tidying
             try:
-                job = self._jobs.get(timeout=QUIET_SECONDS if tidying and tidying.untidy else None)
+                job = self._jobs.get(timeout=self._patience)
             except queue.Empty:
                 self._tidy()
                 continue
@@ -101,8 +100,13 @@ class WriterThread:
                 return
             job.run()
             self._token.run_sync_soon(trio.lowlevel.reschedule, job.task)
-            if tidying and tidying.overdue:
+            if self._tidying is not None and self._tidying.overdue:
                 self._tidy()
+
+    @property
+    def _patience(self) -> float | None:
+        """How long to wait for a job before there is something else to do."""
+        return QUIET_SECONDS if self._tidying is not None and self._tidying.untidy else None
 
     def _tidy(self) -> None:
         """What cannot be tidied now is tried again after the next job: nothing is lost by it."""
