@@ -10,6 +10,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 import msgspec
 import trio
@@ -53,12 +54,13 @@ class _Import:
 
     async def run(self, request: Request) -> AsyncGenerator[bytes, None]:
         try:
-            async for line in _lines(request):
-                self._line += 1
-                self._take(line)
-                if len(self._chunk) >= IMPORT_CHUNK_EDITS:
-                    await self._commit()
-                    yield _line_of(model.ImportProgress(done=self._line))
+            async with aclosing(_lines(request)) as lines:
+                async for line in lines:
+                    self._line += 1
+                    self._take(line)
+                    if len(self._chunk) >= IMPORT_CHUNK_EDITS:
+                        await self._commit()
+                        yield _line_of(model.ImportProgress(done=self._line))
             await self._commit()
         except PresenceError as error:
             yield _line_of(model.ImportFailed(problem=map_errors(error), imported=self._imported))
@@ -126,13 +128,14 @@ class _Import:
 async def _lines(request: Request) -> AsyncGenerator[bytes, None]:
     """Raises `BodyTooLarge`, `LineTooLong`."""
     rest = b""
-    async for part in request.parts(IMPORT_BYTES_MAX):
-        *lines, rest = (rest + part).split(b"\n")
-        if len(rest) > IMPORT_LINE_BYTES_MAX:
-            raise LineTooLong(f"a line has more than {IMPORT_LINE_BYTES_MAX} bytes")
-        for line in lines:
-            yield line
-        await trio.lowlevel.checkpoint()
+    async with aclosing(request.parts(IMPORT_BYTES_MAX)) as parts:
+        async for part in parts:
+            *lines, rest = (rest + part).split(b"\n")
+            if len(rest) > IMPORT_LINE_BYTES_MAX:
+                raise LineTooLong(f"a line has more than {IMPORT_LINE_BYTES_MAX} bytes")
+            for line in lines:
+                yield line
+            await trio.lowlevel.checkpoint()
     if rest:
         yield rest
 

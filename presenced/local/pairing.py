@@ -7,6 +7,7 @@ Approving and refusing are requests of their own.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import msgspec
 import trio
@@ -86,8 +87,9 @@ def pairing_routes(owner: Owner) -> list[Route]:
 async def _carry(owner: Owner, progress: PairingProgress) -> AsyncGenerator[bytes, None]:
     try:
         yield b"\n"  # the head of the response goes out at once
-        async for report in progress.watch():
-            yield encode(event_shown(report)) + b"\n"
+        async with aclosing(progress.watch()) as reports:
+            async for report in reports:
+                yield encode(event_shown(report)) + b"\n"
     finally:
         if not progress.over:
             with trio.move_on_after(_CANCEL_SECONDS, shield=True):

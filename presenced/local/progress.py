@@ -6,7 +6,7 @@ and never in a repr.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -78,8 +78,8 @@ class PairingProgress:
         self._more.set()
         self._more = trio.Event()
 
-    async def watch(self) -> AsyncIterator[PairingReport]:
-        """All reports from the first, until the last."""
+    async def watch(self) -> AsyncGenerator[PairingReport, None]:
+        """All reports from the first, until the last. Close it (`aclosing`) to stop early."""
         seen = 0
         while True:
             while seen < len(self._reports):

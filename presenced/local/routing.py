@@ -11,7 +11,7 @@ application stays plain ASGI, so one can be mounted beside it.)
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
@@ -63,7 +63,7 @@ class Request:
                 return str(value, "latin-1")
         return None
 
-    async def parts(self, bytes_max: int) -> AsyncIterator[bytes]:
+    async def parts(self, bytes_max: int) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. Raises `BodyTooLarge`."""
         declared = self.header(b"content-length")
         if declared is not None and int(declared) > bytes_max:
