@@ -24,13 +24,24 @@ from presenced.ids import (
     StatementId,
     hash_bytes,
 )
-from presenced.replica.hlc import HybridClock
+from presenced.replica.compression import Compression
+from presenced.replica.entry import (
+    NO_ENTRY,
+    Entry,
+    EntryKeys,
+    Position,
+    Reference,
+    entry_hash,
+    seal_entry,
+)
+from presenced.replica.hlc import Hlc, HybridClock
 from presenced.replica.operation import NOTHING_SEEN
 from presenced.replica.replica import OwnLog, Replica
 from presenced.replica.rows import Outcome
 from presenced.replica.seams import RecordNaming
 from presenced.replica.slot import Operation
 from presenced.testing.memory_reader import MemoryReader
+from presenced.wire import encode
 
 SPACE = SpaceId(bytes(range(16)))
 EPOCH = EpochId(b"epoch-of-a-test!")
@@ -219,6 +230,62 @@ class ReplicaDevice:
             if first_seq <= head.held_seq:
                 outcomes.append(self.receive(head.log, first_seq, other.raws(head.log, first_seq)))
         return outcomes
+
+
+class HostileDevice(ReplicaDevice):
+    """A member that signs whatever it likes: its chain is kept by hand, beside its replica."""
+
+    def __init__(self, number: int, *, collection: Collection = "follows") -> None:
+        super().__init__(number, collection=collection)
+        self.seq = 0
+        self.previous = NO_ENTRY
+
+    def forge(
+        self,
+        plaintext: bytes,
+        *,
+        past: Sequence[Reference] = (),
+        heads: Sequence[StatementId] = (),
+        hlc: Hlc | None = None,
+        sealed_form: bytes | None = None,
+        sealed: bytes | None = None,
+    ) -> bytes:
+        """The next entry of its log, rightly signed, with this plaintext.
+
+        `sealed_form` instead of the plaintext is what is sealed as it stands (compression byte
+        included); `sealed` instead of all that stands in the entry as its ciphertext.
+        """
+        position = self.position()
+        hlc = self.clock.tick(self.wall_ms) if hlc is None else hlc
+        keys = EntryKeys(derive.entry_key(EPOCH_KEY), derive.entry_nonce_key(EPOCH_KEY))
+        content = Compression().compress(plaintext) if sealed_form is None else sealed_form
+        if sealed is None:
+            self.previous, raw = seal_entry(
+                position, EPOCH, hlc, past, heads, content, keys, self.signing
+            )
+        else:
+            entry = Entry(EPOCH, hlc, tuple(past), tuple(heads), sealed, b"")
+            self.previous, _ = entry_hash(position, entry)
+            signature = self.signing.sign_hash(self.previous)
+            raw = encode([1, EPOCH, hlc, [list(past), list(heads)], sealed, signature])
+        self.seq += 1
+        return raw
+
+    def position(self) -> Position:
+        """Where its next entry stands."""
+        return Position(SPACE, self.collection, self.log, self.seq + 1, self.previous)
+
+    def row(self, value: Any, **changed: Any) -> list[Any]:
+        """One operation as it stands in a plaintext, some of it changed."""
+        row = {
+            "map": "follow",
+            "record": bytes(16),
+            "field": "state",
+            "hlc": int(self.clock.tick(self.wall_ms)),
+            "value": value,
+            "seen": [],
+        }
+        return list((row | changed).values())
 
 
 def acquaint(devices: Iterable[ReplicaDevice]) -> None:
