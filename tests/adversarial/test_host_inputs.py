@@ -143,6 +143,40 @@ def test_a_key_that_is_gone_is_not_replaced(daemon: ScratchDaemon) -> None:
     assert titles(daemon) == ["Kept"]
 
 
+def test_a_wrapped_key_opens_with_its_passphrase_only(
+    daemon: ScratchDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.stop()
+    passphrase = daemon.home / "passphrase"
+    passphrase.touch(0o600)
+    passphrase.write_text("correct horse battery staple\n")
+    (daemon.home / "presenced.toml").write_text('key_protection = "passphrase"\n')
+    plain = daemon.environment()
+    assert "PRESENCED_PASSPHRASE_FILE" in refused(daemon), "it says what to set"
+    named = plain | {"PRESENCED_PASSPHRASE_FILE": str(passphrase)}
+    monkeypatch.setattr(daemon, "environment", lambda: named)
+    daemon.start()
+    assert daemon.status()["key_protection"] == "passphrase"
+    assert titles(daemon) == ["Kept"]
+    daemon.stop()
+    for file in ("presenced.key", "presenced.db"):
+        assert b"horse" not in (daemon.home / file).read_bytes()
+    passphrase.write_text("wrong\n")
+    before = (daemon.home / "presenced.db").read_bytes()
+    assert "passphrase does not open" in refused(daemon)
+    assert (daemon.home / "presenced.db").read_bytes() == before
+    assert "horse" not in daemon.log
+
+
+def test_a_config_file_that_cannot_be_understood_is_named(daemon: ScratchDaemon) -> None:
+    daemon.stop()
+    config = daemon.home / "presenced.toml"
+    config.write_text("mdsn = true\n")
+    said = refused(daemon)
+    assert str(config) in said
+    assert "Did you mean `mdns`?" in said
+
+
 @pytest.mark.parametrize("mode", [0o750, 0o701])
 def test_a_home_that_others_can_enter_says_how_to_close_it(
     daemon: ScratchDaemon, mode: int
