@@ -87,7 +87,7 @@ def _prepared(value: Any, depth: int) -> Any:
     if kind is list or kind is tuple:
         return [_prepared(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        pairs = [(key.encode("utf-8"), key, item) for key, item in value.items()]
+        pairs = [(str.encode(key, "utf-8"), key, item) for key, item in value.items()]
         pairs.sort(key=lambda pair: pair[0])
         return {key: _prepared(item, depth + 1) for _, key, item in pairs}
     raise TypeError(kind.__name__)
