@@ -87,6 +87,16 @@ def test_daemon_and_commands_agree(
     )
 
 
+def test_on_macos_data_lies_in_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    from platformdirs.macos import MacOS
+
+    for name in list(os.environ):
+        if name.startswith("XDG_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(place.sys, "platform", "darwin")
+    assert place.data_directory(os.environ) == MacOS("presenced", False).user_data_path
+
+
 def test_it_is_found_without_a_third_party_import() -> None:
     program = (
         "import sys; before = set(sys.modules); import presenced.socket_path;"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import stat
@@ -159,6 +161,19 @@ def test_what_lies_in_the_lock_file_is_not_believed(tmp_path: Path, content: str
             pass
         assert refused.value.pid is None
         assert "PRESENCED_HOME" in refused.value.hint
+
+
+def test_a_file_system_without_locks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(HostError, match="No locks") as refused:
+        with hold_home(config_in(tmp_path / "home")):
+            pass
+    assert not isinstance(refused.value, HomeInUse)
 
 
 def test_a_link_in_place_of_the_lock_file_is_not_followed(tmp_path: Path) -> None:

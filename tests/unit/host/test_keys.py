@@ -224,6 +224,31 @@ async def test_more_memory_stretches_more(config: Config, monkeypatch: pytest.Mo
     assert kept_values(config)["limits"] == "moderate"
 
 
+async def test_too_little_memory_for_the_passphrase_is_told(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = with_passphrase(config)
+    await obtain_key(config)
+
+    def out_of_memory(*_: object, **__: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(argon2id, "kdf", out_of_memory)
+    with pytest.raises(HostError, match="not enough memory") as refused:
+        await obtain_key(config)
+    assert refused.value.hint
+
+
+async def test_a_database_that_cannot_be_looked_at_is_not_taken_for_missing(
+    config: Config, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    config = replace(config, database=tmp_path / "file" / "presenced.db")
+    with pytest.raises(HostError, match="cannot look at"):
+        await obtain_key(config, MemoryKeyring())
+    assert not config.key_file.exists()
+
+
 async def test_a_lost_key_is_an_error_and_never_a_new_key(config: Config) -> None:
     await obtain_key(config, MemoryKeyring())
     config.database.write_bytes(b"an encrypted database")

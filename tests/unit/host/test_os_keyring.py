@@ -85,6 +85,17 @@ async def test_a_backend_that_fails_is_told_by_its_kind_only() -> None:
     assert refused.value.hint
 
 
+async def test_a_machine_where_no_backend_can_be_chosen_has_no_keyring(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> None:
+        raise OSError("no session bus")
+
+    monkeypatch.setattr(keyring, "get_keyring", fail)
+    with pytest.raises(KeyringUnavailable, match="OSError"):
+        await OsKeyring().get("account")
+
+
 async def test_a_backend_that_never_answers_can_be_left() -> None:
     asked, answered = threading.Event(), threading.Event()
 
