@@ -278,10 +278,20 @@ def join_seconds(edits: Sequence[dict[str, Any]]) -> float:
 
 
 def w3(*, rounds: int) -> Iterator[Figure]:
-    ready, linked = [], []
+    ready, linked, asked = [], [], []
     with paired_daemons() as (laptop, box):
         edit_in_batches(laptop, follow_edits(BATCH, seed=5))
         wait_converged(laptop, box)
+        for _ in range(rounds):
+            begun = time.perf_counter()
+            laptop.ask("status")
+            asked.append(time.perf_counter() - begun)
+        yield Figure(
+            name="W3 `presence status`, exec to exit",
+            value=median(asked) * 1000,
+            unit="ms",
+            target=150,
+        )
         with laptop.owner() as listener:
             events = listener.events()
             for _ in range(rounds):

@@ -174,6 +174,20 @@ class ScratchDaemon:
         assert told.code == 0, f"presence {' '.join(arguments)}: {told.code}\n{told.stderr}"
         return told.document
 
+    def say(self, *arguments: str, seconds: float = COMMAND_SECONDS_MAX) -> str:
+        """What `presence ARGUMENTS` prints for a person; it must succeed."""
+        done = subprocess.run(
+            [self.programs / "presence", *arguments],
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def begin(self, *arguments: str) -> Conversation:
         """Start `presence --json ARGUMENTS` and talk with it."""
         return Conversation(

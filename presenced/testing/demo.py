@@ -68,6 +68,10 @@ class Screen:
         """One value of each device."""
         print(f"   {_cut(label, 15):<16}{_cut(left, WIDTH):<{WIDTH + 2}}{_cut(right, WIDTH)}")
 
+    def plain(self, line: str) -> None:
+        """A line that a command printed."""
+        print(f"   {line}", flush=True)
+
     def told(self, label: str, value: object) -> None:
         print(f"   {_cut(label, 15):<16}{value}", flush=True)
 
@@ -213,8 +217,7 @@ class _Demo:
         self._converge()
         self._screen.pair("", "laptop has", "box has")
         self._differences()
-        for one in self._both:
-            self._summary(one)
+        self._summary(self._laptop)
         follows = [self._follows(one) for one in self._both]
         self._expect(follows[0] == follows[1], "both follow the same")
         self._expect(BULLETIN in follows[0], "following again wins over an unfollow made apart")
@@ -228,8 +231,20 @@ class _Demo:
         )
         digests = [one.status()["digest"] for one in self._both]
         for collection in digests[0]:
-            self._screen.pair(f"digest {collection}"[:15], *(one[collection] for one in digests))
+            self._screen.pair(collection, *(f"digest {one[collection][:24]}" for one in digests))
         self._expect(digests[0] == digests[1], "the digests are equal")
+        self._take_back(film)
+
+    def _take_back(self, film: str) -> None:
+        """A value that lost is one command away, on either device."""
+        self._screen.section("What lost is one command away")
+        self._do(self._box, "resolve", film, "progress")
+        self._converge()
+        self._screen.pair("film", *(self._place(one) for one in self._both))
+        sessions = [self._session(one) for one in self._both]
+        self._expect(
+            all(one["position"] == 2700 for one in sessions), "both are back where the box was"
+        )
 
     def _search(self, recorder: Recorder) -> None:
         self._screen.section("No title, no URI in clear: on the disks, in the logs, on the wire")
@@ -300,19 +315,18 @@ class _Demo:
         self._screen.pair("film", *(self._place(one) for one in self._both))
 
     def _summary(self, daemon: ScratchDaemon) -> None:
-        summary = self._ask(daemon, "summary")
-        self._expect(bool(summary["both"]), f"{daemon.home.name} tells what both changed")
+        """What a person is shown, line by line as the command prints it."""
         self._screen.told("", "")
         self._screen.typed(daemon, ["summary"])
-        elsewhere = sorted({line["title"] for line in summary["elsewhere"]})
-        self._screen.told("elsewhere", ", ".join(elsewhere))
-        for line in summary["both"]:
-            lost = "; ".join(
-                f"{_value(one['value'])} ({one['device_name']})" for one in line["losing"]
-            )
-            asks = ", asks" if line["asks"] else ""
-            self._screen.told(line["field"], f"{line['title']}: {_value(line['value'])}")
-            self._screen.told("", f"   by the rule {line['rule']}{asks}; over {lost}")
+        printed = daemon.say("summary")
+        for line in printed.splitlines():
+            self._screen.plain(line)
+        both = self._ask(daemon, "summary")["both"]
+        self._expect(
+            {line["field"] for line in both} >= {"state", "title", "progress"},
+            f"{daemon.home.name} names all three fields that both sides changed",
+        )
+        self._expect(all(line["losing"] for line in both), "every value that lost is named")
 
     def _secrets(self) -> list[str]:
         """What must be nowhere in clear."""
@@ -340,12 +354,6 @@ def _found(secrets: Sequence[str], file: Path) -> list[str]:
         for secret in secrets
         if secret.encode() in data or secret.encode("utf-16-le") in data
     ]
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {one}" for key, one in value.items())
-    return str(value)
 
 
 def _clock(seconds: float | None) -> str:

@@ -46,6 +46,7 @@ def test_devices_list_names_both_and_show_tells_what_the_evidence_rests_on(stran
     laptop, box = strangers
     pair(laptop, box)
     wait_linked(laptop, box)
+    wait_converged(laptop, box)
     listed = laptop.ask("devices", "list")
     assert [device["own"] for device in listed] == [True, False]
     shown = laptop.ask("devices", "show", listed[1]["id"])
@@ -142,7 +143,7 @@ def test_nobody_at_the_address_is_unreachable(strangers: Pair) -> None:
     laptop, box = strangers
     address = laptop.address
     laptop.stop()
-    told = box.presence("join", "7-zoo-zebra", "--yes", "--peer", address, seconds=90)
+    told = box.presence("join", "700-zoo-zebra", "--yes", "--peer", address, seconds=90)
     assert told.code != 0
     assert told.lines[-1]["event"] == "failed"
     assert told.lines[-1]["type"] == "unreachable"
@@ -169,7 +170,8 @@ def test_an_interrupted_enrolment_adds_nobody(strangers: Pair) -> None:
         joining = box.begin("join", code, "--yes", "--peer", laptop.address)
         adding.until("candidate")
         joining.until("candidate")
-        box.kill()
+        box.stop()
+        adding.say("y")
         ended = adding.ended()
         assert ended.code != 0
         assert ended.lines[-1]["type"] == "interrupted"
