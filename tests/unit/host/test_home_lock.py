@@ -170,9 +170,9 @@ def test_a_file_system_without_locks_is_told(
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    with pytest.raises(HostError, match="No locks") as refused:
-        with hold_home(config_in(tmp_path / "home")):
-            pass
+    home = config_in(tmp_path / "home")
+    with pytest.raises(HostError, match="No locks") as refused, hold_home(home):
+        pass
     assert not isinstance(refused.value, HomeInUse)
 
 
