@@ -87,6 +87,13 @@ class Home:
         return self._store.reader
 
     @property
+    def settled_reader(self) -> StoreReader:
+        """The reader, for what only a home with an identity has. Raises `NotSetUp`."""
+        if self._settled is None:
+            raise NotSetUp("no identity here yet")
+        return self._store.reader
+
+    @property
     def driver(self) -> DeviceDriver:
         """Raises `NotSetUp` before there is an identity."""
         if self._settled is None:

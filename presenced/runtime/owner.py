@@ -51,7 +51,7 @@ class RecordsService:
         return await self._home.edit(edits)
 
     def follows(self, query: FollowQuery) -> Page[FollowRow]:
-        page = self._home.reader.follows(
+        page = self._home.settled_reader.follows(
             rows.FollowQuery(
                 state=query.state,
                 kind=query.kind,
@@ -64,10 +64,10 @@ class RecordsService:
         return Page(rows=page.rows, next=page.next)
 
     def follow(self, record: RecordId) -> FollowRow | None:
-        return self._home.reader.follow(record)
+        return self._home.settled_reader.follow(record)
 
     def sessions(self, query: SessionQuery) -> Page[SessionRow]:
-        page = self._home.reader.sessions(
+        page = self._home.settled_reader.sessions(
             rows.SessionQuery(
                 state=query.state, text=query.text, limit=query.limit, after=query.after
             )
@@ -75,7 +75,7 @@ class RecordsService:
         return Page(rows=page.rows, next=page.next)
 
     def session(self, record: RecordId) -> SessionRow | None:
-        return self._home.reader.session(record)
+        return self._home.settled_reader.session(record)
 
     async def history(self, record: RecordId) -> Sequence[HistoryRow]:
         slots = self._home.driver.machine.shelf.record(SESSION_MAP, record)
@@ -93,11 +93,7 @@ class DevicesService:
         self._linking = linking
 
     def devices(self) -> Sequence[DeviceFacts]:
-        try:
-            machine = self._home.driver.machine
-        except NotSetUp:
-            return []
-        membership = machine.membership
+        membership = self._home.driver.machine.membership
         members = membership.members
         own = membership.device
         active = [one for one in members.active if one != own]
@@ -144,7 +140,7 @@ class RecapsService:
         self._home = home
 
     async def summary(self) -> Summary:
-        stored = self._home.reader.summary()
+        stored = self._home.settled_reader.summary()
         every = () if stored is None else stored.rows
         return Summary(
             elsewhere=tuple(row for row in every if row.side is Side.ELSEWHERE),

@@ -125,12 +125,14 @@ def test_status_has_digest_links_and_pending(daemon: ScratchDaemon) -> None:
     assert status["port"] == daemon.port
 
 
-def test_a_digest_changes_with_content_and_comes_back_with_none(daemon: ScratchDaemon) -> None:
-    before = daemon.ask("status")["digest"]
+def test_an_edit_that_nobody_else_has_is_pending_and_not_in_the_digest(
+    daemon: ScratchDaemon,
+) -> None:
+    before = daemon.ask("status")
     daemon.ask("follow", "https://example.org/digest")
-    after = daemon.ask("status")["digest"]
-    assert after["follows"] != before["follows"]
-    assert after["sessions"] == before["sessions"]
+    after = daemon.ask("status")
+    assert after["digest"] == before["digest"]
+    assert after["pending"]["unsent"] > before["pending"]["unsent"]
 
 
 def test_follows_is_an_array_of_objects_without_what_is_unfollowed(daemon: ScratchDaemon) -> None:
