@@ -18,3 +18,6 @@ RESUME_MS: Final = 10_000
 
 ALERTS_MAX: Final = 100
 "alerts kept in words; the oldest goes"
+
+CROSSED_DIALS_MS: Final = 5_000
+"links to one device that came up within this time were dialled from both sides at once"

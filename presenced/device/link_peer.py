@@ -20,6 +20,8 @@ class LinkPeer:
     static: bytes
     inbound: bool
     statements: StatementSync
+    up_at_ms: int
+    "by the monotonic clock"
     level: bool = False
     syncs: dict[Collection, SyncMachine] = field(default_factory=dict)
     behind: set[Collection] = field(default_factory=set)

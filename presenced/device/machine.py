@@ -9,7 +9,8 @@ Invariants:
    from others are applied at once and written with the next commit.
 3. No remote entry is applied while a collection's overlay holds an edit.
 4. A peer's fault ends that peer's link and nothing else.
-5. After a failed commit every document is loaded again from disk and every link begins anew.
+5. After a failed commit, or when yrs panics, every document is loaded again from disk and every
+   link begins anew; not before a commit in flight has ended, or what it holds would be missing.
 
 Theory of operation. On link-up: statements both ways; then rebuild if acceptance changed, pay what
 is owed, seal the overlay under the newest epoch and heads; then entries (DESIGN §5, order).
@@ -17,8 +18,8 @@ is owed, seal the overlay under the newest epoch and heads; then entries (DESIGN
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 from presenced.clock import Entropy, Instant
 from presenced.device.commit import Commit, StoreReader
@@ -37,13 +38,14 @@ from presenced.device.effects import (
 from presenced.device.founding import HLC, NAME
 from presenced.device.limits import (
     ALERTS_MAX,
+    CROSSED_DIALS_MS,
     EARLY_MESSAGES_MAX,
     EDITS_PER_COMMIT_MAX,
     RESUME_MS,
 )
 from presenced.device.link_peer import LinkPeer
 from presenced.device.membership import Membership, rows_of
-from presenced.device.pipeline import CommitPipeline
+from presenced.device.pipeline import CommitPipeline, Later
 from presenced.device.projection import events_of, keep_rows, keep_views
 from presenced.device.recaps import Recaps
 from presenced.device.shelf import Shelf
@@ -95,16 +97,19 @@ class DeviceMachine:
         self._immediate: list[Effect] = []
         self._alerts: dict[str, str] = {}
         self._edits: list[tuple[RequestNumber, Sequence[Edit]]] = []
+        self._lost: DocumentLost | None = None
+        "why everything must be loaded again, once the commit in flight has ended"
 
     # --- inputs ---
 
     def start(self, now: Instant) -> list[Effect]:
         """Begin: pay what is owed since the last life (a first epoch, a share); say our name."""
-        if self._pay_debts():
-            self._judge_again(now)
-        name = self._reader.meta(NAME)
-        if name is not None and not self.name_of(self._secrets.device):
-            self._edits.append((RequestNumber(0), [NameDevice(name=name.decode("utf-8"))]))
+        with self._surviving():
+            if self._pay_debts():
+                self._judge_again(now)
+            name = self._reader.meta(NAME)
+            if name is not None and not self.name_of(self._secrets.device):
+                self._edits.append((RequestNumber(0), [NameDevice(name=name.decode("utf-8"))]))
         return self._decide(now)
 
     def edit(self, request: RequestNumber, edits: Sequence[Edit], now: Instant) -> list[Effect]:
@@ -120,15 +125,18 @@ class DeviceMachine:
         now: Instant,
     ) -> list[Effect]:
         """Make a device a member. Answered with all statements (bytes) once they are on disk."""
+        if self._lost is not None:
+            return [Answer(request, error=self._lost)]
         try:
             signed = self.membership.admit(certificate, collections, self._entropy)
         except PresenceError as error:
             return [Answer(request, error=error)]
         self._keep_statements(signed)
-        self._trust_changed(now)
         raws = [statement.raw for statement in self.membership.dag.topological()]
         self._pipeline.after(Answer(request, value=raws))
         self._emit(Event("device.added", {"device": show_id(certificate.device)}))
+        with self._surviving():
+            self._trust_changed(now)
         return self._decide(now)
 
     def link_up(
@@ -141,14 +149,20 @@ class DeviceMachine:
         inbound: bool = False,
     ) -> list[Effect]:
         """A link is authenticated. `device` is None if no statement here names its key yet."""
+        if self._lost is not None:
+            return [CloseLink(number, self._lost.code)]
         sync = StatementSync(self.membership.dag)
         peer = LinkPeer(
-            number=number, device=device, static=static, inbound=inbound, statements=sync
+            number=number,
+            device=device,
+            static=static,
+            inbound=inbound,
+            statements=sync,
+            up_at_ms=now.mono_ms,
         )
         self.links[number] = peer
         if device is not None:
-            self._one_link_each(device)
-            self._emit(Event("link.up", {"device": show_id(device)}))
+            self._came_up(device, now)
         if number in self.links:
             self._send(number, sync.start())
         return self._decide(now)
@@ -158,17 +172,16 @@ class DeviceMachine:
         peer = self.links.get(number)
         if peer is None:
             return []
-        try:
-            if not message:
-                raise Malformed("empty message")
-            if message[0] < FIRST_TYPE:
-                self._statement_message(peer, message, now)
-            else:
-                self._content_message(peer, message, now)
-        except PeerError as error:
-            self._drop_link(peer, error)
-        except DocumentLost:
-            self._reload()
+        with self._surviving():
+            try:
+                if not message:
+                    raise Malformed("empty message")
+                if message[0] < FIRST_TYPE:
+                    self._statement_message(peer, message, now)
+                else:
+                    self._content_message(peer, message, now)
+            except PeerError as error:
+                self._drop_link(peer, error)
         return self._decide(now)
 
     def link_down(self, number: LinkNumber, now: Instant) -> list[Effect]:
@@ -182,9 +195,12 @@ class DeviceMachine:
         """The commit is on disk."""
         commit = self._pipeline.landed(token)
         self.shelf.landed(commit.heads)
-        effects = self._pipeline.done()
-        self._push(commit, now)
-        return [*self._taken(), *effects, *self._decide(now)]
+        sends, told = self._pipeline.done()
+        with self._surviving():
+            self._push(commit, now)
+        if self._lost is not None:
+            self._reload()
+        return [*sends, *self._taken(), *told, *self._decide(now)]
 
     def commit_failed(self, token: int, error: StoreError, now: Instant) -> list[Effect]:
         """The commit is not on disk: forget documents, begin every link anew."""
@@ -196,13 +212,15 @@ class DeviceMachine:
 
     def tick(self, now: Instant) -> list[Effect]:
         """Time has passed."""
-        for peer in list(self.links.values()):
-            for collection, sync in list(peer.syncs.items()):
-                if peer.resume_at_ms is not None and now.mono_ms >= peer.resume_at_ms:
-                    self._carry_out(peer, collection, self._resumed(sync, collection, now), now)
-                self._carry_out(peer, collection, sync.tick(now), now)
-            if peer.resume_at_ms is not None and now.mono_ms >= peer.resume_at_ms:
-                peer.resume_at_ms = None
+        with self._surviving():
+            for peer in list(self.links.values()):
+                due = peer.resume_at_ms is not None and now.mono_ms >= peer.resume_at_ms
+                if due:
+                    peer.resume_at_ms = None
+                for collection, sync in list(peer.syncs.items()):
+                    if due and sync.state is not syncing.State.NEW:
+                        self._carry_out(peer, collection, self._resumed(sync, collection, now), now)
+                    self._carry_out(peer, collection, sync.tick(now), now)
         return self._decide(now)
 
     @property
@@ -256,10 +274,7 @@ class DeviceMachine:
 
     def _decide(self, now: Instant) -> list[Effect]:
         if not self._pipeline.in_flight and self._edits:
-            try:
-                self._write_edits(now)
-            except DocumentLost:
-                self._reload()
+            self._write_edits(now)
         return [*self._taken(), *self._pipeline.flush()]
 
     def _taken(self) -> list[Effect]:
@@ -274,9 +289,15 @@ class DeviceMachine:
             request = self._edits.pop(0)
             count += len(request[1])
             taken.append(request)
-        if not self._write_together(taken, now):
-            for request in taken:
-                self._write_together([request], now)
+        try:
+            if not self._write_together(taken, now):
+                for request in taken:
+                    self._write_together([request], now)
+        except DocumentLost as error:
+            refused = {one.request for one in self._lose(error)}
+            self._immediate += [
+                Answer(request, error=error) for request, _ in taken if request not in refused
+            ]
 
     def _write_together(
         self, requests: Sequence[tuple[RequestNumber, Sequence[Edit]]], now: Instant
@@ -315,39 +336,53 @@ class DeviceMachine:
 
     def _statement_message(self, peer: LinkPeer, message: bytes, now: Instant) -> None:
         outcome = peer.statements.receive(message)
+        self._send(peer.number, outcome.send)
         if outcome.new:
             self._keep_statements(outcome.new, but=peer.number)
             self._trust_changed(now)
-        self._send(peer.number, outcome.send)
-        if outcome.level:
+        elif outcome.level:
             self._begin_content(now)
 
     def _keep_statements(
         self, statements: Sequence[Statement], but: LinkNumber | None = None
     ) -> None:
-        """Commit statements that are in the DAG, then tell the other links."""
+        """Commit statements that are in the DAG, and tell the other links of them then.
+
+        What a link is told is worked out now: its messages count up, so they keep their order.
+        """
         self._pipeline.commit.statements += rows_of(statements)
-
-        def announce() -> list[Effect]:
-            return [
-                SendMessages(peer.number, sent)
-                for peer in list(self.links.values())
-                if peer.number != but and (sent := peer.statements.announce(statements))
-            ]
-
-        self._pipeline.later(announce)
+        for peer in self.links.values():
+            if peer.number != but:
+                self._send(peer.number, peer.statements.announce(statements))
 
     def _trust_changed(self, now: Instant) -> None:
         """Statements came in: resolve, pay, and let the replicas judge again."""
         self.membership.refresh()
         self._pay_debts()
         self._judge_again(now)
-        for peer in self.links.values():
-            if peer.device is None:
-                peer.device = self.membership.device_with_static(peer.static)
-                if peer.device is not None:
-                    self._emit(Event("link.up", {"device": show_id(peer.device)}))
+        self._name_links(now)
+        self._begin_content(now)
         self._emit(Event("membership.changed", {}))
+
+    def _name_links(self, now: Instant) -> None:
+        """Whose each link is, under the newest view; content for members only, and only theirs."""
+        mine = set(self.membership.collections)
+        for peer in list(self.links.values()):
+            device = self.membership.device_with_static(peer.static)
+            shared: set[Collection] = set()
+            if device is not None:
+                shared = mine & self.membership.members.collections(device)
+            for collection in peer.syncs.keys() - shared:
+                del peer.syncs[collection]
+                peer.behind.discard(collection)
+            if device == peer.device or peer.number not in self.links:
+                continue
+            before, peer.device = peer.device, device
+            peer.level = False
+            if before is not None:
+                self._emit(Event("link.down", {"device": show_id(before)}))
+            if device is not None:
+                self._came_up(device, now)
 
     def _judge_again(self, now: Instant) -> None:
         """Let the replicas judge under the newest view; what waited for it goes on."""
@@ -374,7 +409,7 @@ class DeviceMachine:
         if not self.membership.active:
             return
         active = set(self.membership.members.active)
-        for peer in self.links.values():
+        for peer in list(self.links.values()):
             if not peer.statements.level or peer.device not in active:
                 continue
             if not peer.level:
@@ -405,7 +440,7 @@ class DeviceMachine:
                     self._heard(peer, collection, early, now)
             return self._taken()
 
-        self._pipeline.later(begin)
+        self._later(begin)
 
     def _live(self, collection: Collection) -> bool:
         """Whether somebody is there to send an edit of this collection to."""
@@ -510,7 +545,7 @@ class DeviceMachine:
                 self._carry_out(peer, collection, self._resumed(sync, collection, now), now)
             return self._taken()
 
-        self._pipeline.later(resume)
+        self._later(resume)
 
     def _resumed(
         self, sync: SyncMachine, collection: Collection, now: Instant
@@ -562,17 +597,28 @@ class DeviceMachine:
 
     # --- links ---
 
-    def _one_link_each(self, device: DeviceId) -> None:
-        """Of several links to one device the one dialled by the lower id stays, then the newest."""
+    def _came_up(self, device: DeviceId, now: Instant) -> None:
+        """One more link is a device's."""
+        if sum(peer.device == device for peer in self.links.values()) > 1:
+            self._one_link_each(device, now)
+        else:
+            self._emit(Event("link.up", {"device": show_id(device)}))
+
+    def _one_link_each(self, device: DeviceId, now: Instant) -> None:
+        """Of links dialled from both sides at once the one dialled by the lower id stays.
+
+        Otherwise the newest: whoever dials again has lost the link that still seems to be up here.
+        """
         same = [peer for peer in self.links.values() if peer.device == device]
         own = self._secrets.device
 
-        def rank(peer: LinkPeer) -> tuple[bytes, int]:
+        def rank(peer: LinkPeer) -> tuple[bool, bytes, int]:
             dialler = device if peer.inbound else own
-            return (dialler, -peer.number)
+            old = now.mono_ms - peer.up_at_ms > CROSSED_DIALS_MS
+            return (old, dialler, -peer.number)
 
         for peer in sorted(same, key=rank)[1:]:
-            self._pipeline.after(CloseLink(peer.number, "duplicate"))
+            self._immediate.append(CloseLink(peer.number, "duplicate"))
             self.links.pop(peer.number)
 
     def _drop_link(self, peer: LinkPeer, error: PeerError) -> None:
@@ -586,21 +632,55 @@ class DeviceMachine:
         if not self.links:
             self.recaps.left_alone()
 
+    @contextmanager
+    def _surviving(self) -> Iterator[None]:
+        """yrs may panic in here: then what was gathered is void, and all is loaded again."""
+        try:
+            yield
+        except DocumentLost as error:
+            self._lose(error)
+
+    def _later(self, call: Later) -> None:
+        """Work out effects once everything gathered so far is on disk."""
+
+        def survived() -> list[Effect]:
+            try:
+                return call()
+            except DocumentLost as error:
+                self._lose(error)
+                return self._taken()
+
+        self._pipeline.later(survived)
+
+    def _lose(self, error: DocumentLost) -> list[Answer]:
+        """The documents in memory do not hold. Returns the answers that this refuses."""
+        refused = self._pipeline.void(error)
+        self._immediate += refused
+        self._lost = error
+        self._end_links(error.code)
+        if not self._pipeline.in_flight:
+            self._reload()
+        return refused
+
     def _reload(self) -> None:
         """What is in memory does not hold: begin again from what is on disk."""
+        self._lost = None
         self.membership = Membership(
             space=self.membership.space, secrets=self._secrets, raws=self._reader.statements()
         )
         self.shelf.forget(self.membership)
         self.recaps.forget(self.membership)
         self._editor.forget_sittings()
-        for number in self.links:
-            self._pipeline.after(CloseLink(number, "host-error"))
+        self._end_links("host-error")
+
+    def _end_links(self, code: str) -> None:
+        self._immediate += [CloseLink(number, code) for number in self.links]
         self.links.clear()
 
     def _send(self, number: LinkNumber, messages: Sequence[bytes]) -> None:
+        """Send statement messages once everything gathered so far is on disk."""
         if messages:
-            self._pipeline.after(SendMessages(number, messages))
+            self._pipeline.send(SendMessages(number, messages))
 
     def _emit(self, *events: Event) -> None:
         self._pipeline.after(Emit(events))

@@ -1,11 +1,12 @@
 """One transaction after another: what was decided goes to disk before it shows.
 
-Theory of operation. The machine puts rows into `commit`, what depends on them (answers, events)
-into `after`, and what must be worked out once they are on disk (what to push, what to
-acknowledge) into `later`. When nothing is in flight, `flush` hands the commit over and keeps the
-rest until `done`. What is decided meanwhile gathers in the next commit, so commits grow under
-load. If a commit fails, everything gathered or in flight is void: the caller forgets its documents
-and loads them again from what is on disk.
+Theory of operation. The machine puts rows into `commit`, statement messages into `send`, what must
+be worked out once the rows are on disk (what to push, what to acknowledge) into `later`, and what
+depends on them otherwise (answers, events) into `after`. When nothing is in flight, `flush` hands
+the commit over and keeps the rest until `done`. What is decided meanwhile gathers in the next
+commit, so commits grow under load. If a commit fails, everything gathered or in flight is void:
+the caller forgets its documents and loads them again from what is on disk. `void` gives up what is
+gathered alone.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from dataclasses import dataclass, field, fields
 from typing import TypeAlias
 
 from presenced.device.commit import Commit
-from presenced.device.effects import Answer, CommitBatch, Effect
-from presenced.errors import StoreError
+from presenced.device.effects import Answer, CommitBatch, Effect, SendMessages
+from presenced.errors import HostError, StoreError
 
 Later: TypeAlias = Callable[[], list[Effect]]
 
@@ -24,6 +25,7 @@ Later: TypeAlias = Callable[[], list[Effect]]
 @dataclass(slots=True)
 class _Gathered:
     commit: Commit = field(default_factory=Commit)
+    sends: list[SendMessages] = field(default_factory=list)
     later: list[Later] = field(default_factory=list)
     after: list[Effect] = field(default_factory=list)
 
@@ -49,8 +51,12 @@ class CommitPipeline:
         """Effects to perform once everything gathered so far is on disk."""
         self._gathered.after += effects
 
+    def send(self, effect: SendMessages) -> None:
+        """Messages to send, in this order and first, once everything gathered is on disk."""
+        self._gathered.sends.append(effect)
+
     def later(self, call: Later) -> None:
-        """Work out effects once everything gathered so far is on disk; they come first."""
+        """Work out what to send once everything gathered so far is on disk."""
         self._gathered.later.append(call)
 
     def flush(self) -> list[Effect]:
@@ -59,7 +65,8 @@ class CommitPipeline:
             return []
         gathered, self._gathered = self._gathered, _Gathered()
         if not any(getattr(gathered.commit, row.name) for row in fields(gathered.commit)):
-            return _consequences(gathered)
+            sends, told = _consequences(gathered)
+            return [*sends, *told]
         self._token += 1
         self._flying = gathered
         return [CommitBatch(self._token, gathered.commit)]
@@ -70,8 +77,8 @@ class CommitPipeline:
         assert token == self._token
         return self._flying.commit
 
-    def done(self) -> list[Effect]:
-        """The consequences of the commit that landed."""
+    def done(self) -> tuple[list[Effect], list[Effect]]:
+        """The consequences of the commit that landed: what to send, then whom to tell."""
         assert self._flying is not None
         gathered, self._flying = self._flying, None
         return _consequences(gathered)
@@ -80,13 +87,23 @@ class CommitPipeline:
         """The commit is not on disk: every answer it or the gathering one held is `error`."""
         assert self._flying is not None
         assert token == self._token
-        void = [*self._flying.after, *self._gathered.after]
-        self._flying = None
-        self._gathered = _Gathered()
-        return [
-            Answer(effect.request, error=error) for effect in void if isinstance(effect, Answer)
-        ]
+        flying, self._flying = self._flying, None
+        return [*_refused(flying, error), *self.void(error)]
+
+    def void(self, error: HostError) -> list[Answer]:
+        """Give up what was gathered: every answer it held is `error`."""
+        gathered, self._gathered = self._gathered, _Gathered()
+        return _refused(gathered, error)
 
 
-def _consequences(gathered: _Gathered) -> list[Effect]:
-    return [effect for call in gathered.later for effect in call()] + gathered.after
+def _refused(gathered: _Gathered, error: HostError) -> list[Answer]:
+    return [
+        Answer(effect.request, error=error)
+        for effect in gathered.after
+        if isinstance(effect, Answer)
+    ]
+
+
+def _consequences(gathered: _Gathered) -> tuple[list[Effect], list[Effect]]:
+    worked_out = [effect for call in gathered.later for effect in call()]
+    return [*gathered.sends, *worked_out], gathered.after

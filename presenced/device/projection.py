@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from presenced.device.commit import Commit
+from presenced.device.editing import COLLECTION_OF_MAP
 from presenced.device.effects import Event
 from presenced.ids import Collection, RecordId, show_id
 from presenced.presence.fields import DEVICE_MAP, FOLLOW_MAP, SESSION_MAP
@@ -48,6 +49,8 @@ def keep_views(commit: Commit, collection: Collection, outcome: Outcome, replica
     }
     follows, sessions = commit.follows, commit.sessions
     for (map_name, record), fields in outcome.touched.items():
+        if COLLECTION_OF_MAP.get(map_name) != collection:
+            continue  # a newer version's map, or one that has its rows from another collection
         if map_name == FOLLOW_MAP:
             if fields is None and (core := fresh.get((map_name, record))) is not None:
                 follows.append(new_follow_row(record, core.value, core.hlc))

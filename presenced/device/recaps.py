@@ -9,6 +9,7 @@ count as *elsewhere* while a link catches up.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from presenced.clock import Instant
 from presenced.device.commit import StoredSummary
@@ -20,6 +21,7 @@ from presenced.presence.progress import Unit
 from presenced.presence.rules import resolve
 from presenced.presence.sessions import unit_of
 from presenced.presence.summary import Recap, Side, SummaryRow
+from presenced.replica.replica import Replica
 from presenced.replica.rows import Outcome
 from presenced.replica.slot import Operation
 
@@ -65,7 +67,7 @@ class Recaps:
         for (map_name, record), fields in outcome.touched.items():
             if fields is not None and map_name != DEVICE_MAP:
                 slots = replica.record(map_name, record)
-                unit = self._unit(map_name, record)
+                unit = _unit(replica, map_name, record)
                 recap.contested(map_name, record, slots, fields, unit=unit)
 
     def finish(self, now: Instant) -> StoredSummary | None:
@@ -73,8 +75,9 @@ class Recaps:
         gathered, self._gathering = self._gathering, None
         rows: list[SummaryRow] = []
         more = 0
-        for recap in (gathered or {}).values():
-            summary = recap.summary(self._title, self._unit)
+        for collection, recap in (gathered or {}).items():
+            replica = self._shelf.replicas[collection]
+            summary = recap.summary(partial(_title, replica), partial(_unit, replica))
             rows += summary.rows
             more += summary.elsewhere_more + summary.here_more + summary.both_more
         if all(row.side is Side.HERE for row in rows):
@@ -88,19 +91,21 @@ class Recaps:
             )
         return gathering[collection]
 
-    def _title(self, map_name: str, record: RecordId) -> str:
-        slots = self._shelf.record(map_name, record)
-        for field in (TITLE, CORE):
-            value = resolve(map_name, field, slots.get(field, {})).value
-            if field == CORE and isinstance(value, dict):
-                value = value.get("title") or value.get("uri")
-            if value and isinstance(value, str):
-                return value
-        return ""
 
-    def _unit(self, map_name: str, record: RecordId) -> Unit:
-        if map_name != SESSION_MAP:
-            return Unit.MS
-        slots = self._shelf.record(map_name, record)
-        core = resolve(map_name, CORE, slots.get(CORE, {})).value
-        return unit_of(core.get("kind"))
+def _title(replica: Replica, map_name: str, record: RecordId) -> str:
+    slots = replica.record(map_name, record)
+    for field in (TITLE, CORE):
+        value = resolve(map_name, field, slots.get(field, {})).value
+        if field == CORE and isinstance(value, dict):
+            value = value.get("title") or value.get("uri")
+        if value and isinstance(value, str):
+            return value
+    return ""
+
+
+def _unit(replica: Replica, map_name: str, record: RecordId) -> Unit:
+    if map_name != SESSION_MAP:
+        return Unit.MS
+    slots = replica.record(map_name, record)
+    core = resolve(map_name, CORE, slots.get(CORE, {})).value
+    return unit_of(core.get("kind"))
