@@ -395,7 +395,7 @@ class Endpoint:
         return link
 
     def _after_input(self, link: LinkStream) -> None:
-        woke_reader = link.take_events()
+        woke_reader = link.take_events(trio.current_time())
         if link.ended:
             return
         self._route(link)
@@ -494,14 +494,19 @@ async def open_endpoint(host: str | None, port: int) -> AsyncIterator[Endpoint]:
     # aioquic warns of what peers do wrong: whoever sends nonsense must not fill the log.
     logging.getLogger("quic").setLevel(logging.ERROR)
     sock = open_socket(host, port)
+    failure: Exception | None = None
     try:
         endpoint = Endpoint(sock)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(endpoint.run)
             try:
                 yield endpoint
+            except Exception as error:  # raised below, not as a group: it is the caller's own
+                failure = error
             finally:
                 endpoint.pause()
                 nursery.cancel_scope.cancel()
     finally:
         sock.close()
+    if failure is not None:
+        raise failure

@@ -363,6 +363,7 @@ async def open_lan(
         deliver=lambda found: from_thread(lambda: offer(found)),
     )
     limiter = trio.CapacityLimiter(1)
+    failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(
             lambda: trio.to_thread.run_sync(
@@ -374,6 +375,10 @@ async def open_lan(
             lan = Lan(responder, receiver)
             nursery.start_soon(lan._keep_hour, clock)
             yield lan
+        except Exception as error:  # raised below, not as a group: it is the caller's own
+            failure = error
         finally:
             responder.stop()  # the thread is waited for: it says goodbye on the LAN
             nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

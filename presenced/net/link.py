@@ -77,7 +77,7 @@ class LinkStream:
         self.wake_at = inf
         "when the endpoint must look after this connection"
         self._carrier = carrier
-        self._opened = now
+        self._authenticate_by = now + PENDING_SECONDS_MAX if self.inbound else inf
         self._heard = now
         self._answer_by = inf
         self._ended = False
@@ -194,7 +194,7 @@ class LinkStream:
         self._heard = now
         self._answer_by = inf
 
-    def take_events(self) -> bool:
+    def take_events(self, now: float) -> bool:
         """Take in what the connection has to say after datagrams or a timer.
 
         True if that woke a reader.
@@ -213,7 +213,8 @@ class LinkStream:
                         self.abort("finished by the peer")
                 case events.HandshakeCompleted():
                     self.shaken.set()
-                    if connection.configuration.is_client:
+                    if not self.inbound:
+                        self._authenticate_by = now + PENDING_SECONDS_MAX
                         connection.send_stream_data(STREAM_ID, b"")  # the stream exists
                 case events.StreamReset() | events.StopSendingReceived():
                     self.abort("reset by the peer")
@@ -241,7 +242,7 @@ class LinkStream:
         """Whatever is due by the clock, of ours and of the connection."""
         if self._ended:
             return
-        if not self.authenticated and now >= self._opened + PENDING_SECONDS_MAX:
+        if not self.authenticated and now >= self._authenticate_by:
             self.abort("not authenticated in time")
             return
         if now >= self._answer_by:
@@ -252,7 +253,7 @@ class LinkStream:
         timer = self.connection.get_timer()
         if timer is not None and now >= timer:
             self.connection.handle_timer(now=now)
-            self.take_events()
+            self.take_events(now)
         if not self._ended:
             self._carrier.transmit(self)
 
@@ -263,7 +264,7 @@ class LinkStream:
             return
         at = self._ping_at if self._answer_by == inf else self._answer_by
         if not self.authenticated:
-            at = min(at, self._opened + PENDING_SECONDS_MAX)
+            at = min(at, self._authenticate_by)
         timer = self.connection.get_timer()
         self.wake_at = at if timer is None else min(at, timer)
 
