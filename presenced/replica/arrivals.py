@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from presenced.clock import Instant
-from presenced.errors import PeerError
+from presenced.errors import PeerError, Unauthorized
 from presenced.ids import DeviceId, LogId
 from presenced.replica.chain import LogChain
 from presenced.replica.ledger import Ledger
@@ -95,7 +95,8 @@ class Arrivals:
                     outcome.paused = True
                     return
             except PeerError as error:
-                outcome.faults.append(error)
+                if not (isinstance(error, Unauthorized) and chain.forked_before(seq)):
+                    outcome.faults.append(error)
                 return
 
     def _has_room(

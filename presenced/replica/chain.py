@@ -84,6 +84,10 @@ class LogChain:
             return None
         return EntryHash(bytes(self.hashes[at : at + HASH_BYTES]))
 
+    def forked_before(self, seq: int) -> bool:
+        """Whether an entry at `seq` may belong to a branch that is not held: nobody's fault."""
+        return 0 < self.fork_seq < seq
+
     def hold(self, held: HeldEntry) -> None:
         """The next entry of the log is stored."""
         assert held.seq == self.held_seq + 1

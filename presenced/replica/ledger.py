@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from presenced.crypto import derive
-from presenced.errors import PeerError, Unauthorized
+from presenced.errors import PeerError
 from presenced.ids import Collection, EntryHash, EpochId, LogId, SpaceId, StatementId
 from presenced.limits import CLOCK_AHEAD_ALERT_MS, ENTRY_EXPANDED_BYTES_MAX
 from presenced.replica.acceptance import Bound, Chain, accept
@@ -198,8 +198,7 @@ class Ledger:
     ) -> None:
         """An entry came for a place that is taken: the same one, or proof of a fork.
 
-        `first` is the entry held there, if it could be read. Raises what `take` raises, but not
-        for what follows a fork that is known (its branch has another previous hash).
+        `first` is the entry held there, if it could be read. Raises what `take` raises.
         """
         known, previous = chain.hash_at(seq), chain.hash_at(seq - 1)
         if known is None or previous is None or raw == first:
@@ -208,12 +207,7 @@ class Ledger:
         position = self.position(chain, seq, previous)
         if entry_hash(position, entry)[0] == known:
             return
-        try:
-            verify_entry(position, entry, chain.owner.signing)
-        except Unauthorized:
-            if chain.fork_seq and seq > chain.fork_seq:
-                return
-            raise
+        verify_entry(position, entry, chain.owner.signing)
         if first is not None:
             outcome.forks.append(ForkProof(self.collection, chain.log, seq, previous, first, raw))
         if chain.fork_seq and chain.fork_seq <= seq:

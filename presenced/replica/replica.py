@@ -331,8 +331,18 @@ class Replica:
         return hash_bytes(POINT_DOMAIN, encode_prepared([rows, sorted(self._trust.heads)]))
 
     def hash_at(self, log: LogId, seq: int) -> EntryHash | None:
-        """The hash of a held entry if it is in memory, for `SyncMachine`."""
-        chain = None if self._ledger is None else self._ledger.chains.get(log)
+        """The hash of a held entry, for `SyncMachine`; None if it is not held or not known.
+
+        Loads the document unless the committed head answers: only a log that a peer has less of
+        than we have asks for more.
+        """
+        if self._ledger is None:
+            for head in self._reader.log_heads(self.collection):
+                if head.log == log and head.held_seq == seq:
+                    return head.held_hash
+                if head.log == log and head.held_seq < seq:
+                    return None
+        chain = self._loaded().chains.get(log)
         return None if chain is None else chain.hash_at(seq)
 
     # --- snapshots ---

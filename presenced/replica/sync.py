@@ -235,6 +235,8 @@ class SyncMachine:
         self._ends: dict[LogId, int] = {}
         self._frontier = Frontier()
         self._peer_held: dict[LogId, int] = {}
+        self._said: dict[LogId, int] = {}
+        self._forked: set[LogId] = set()
         self._slots = 0
         self._adopts = False
         # sending
@@ -341,6 +343,7 @@ class SyncMachine:
         return sum(
             max(0, seq - held[log][0] if log in held else seq)
             for log, seq in self._peer_held.items()
+            if log not in self._forked
         )
 
     @property
@@ -379,11 +382,12 @@ class SyncMachine:
         self._chunks.clear()
         self._in_sync = False
         self._streams = {}
+        self._forked = set()
         held = message.frontier.held
         self._peer_held = {log: seq for log, (seq, _) in held.items()}
         for log in self._ends:
             if log in held and not self._agrees(log, *held[log]):
-                self._streams[log] = _Stream(1, self._ends[log])
+                self._show_branch(log)
             else:
                 self._stream(log)
         was = self.state
@@ -400,9 +404,14 @@ class SyncMachine:
         return []
 
     def _agrees(self, log: LogId, seq: int, digest: EntryHash) -> bool:
-        """False if the peer holds another branch: then it gets ours whole, as proof of the fork."""
+        """False if the peer holds another branch of the log than we do."""
         known = self._hash_at(log, seq) if self._hash_at is not None else None
         return known is None or known == digest
+
+    def _show_branch(self, log: LogId) -> None:
+        """The log forked: the peer gets ours whole, as proof. Neither waits for the other's."""
+        self._forked.add(log)
+        self._streams[log] = _Stream(1, self._ends[log])
 
     def _entries_arrived(self, message: EntriesArrived) -> list[Effect]:
         log, last_seq = message.log, message.first_seq + len(message.raws) - 1
@@ -410,7 +419,11 @@ class SyncMachine:
         if len(self._peer_held) > FRONTIER_LOGS_MAX:
             raise LimitExceeded("frontier-logs", str(len(self._peer_held)))
         stream = self._streams.get(log)
-        if stream is not None and stream.next_seq >= message.first_seq:
+        if message.round == self._own_round and message.first_seq <= self._said.get(log, 0):
+            # Nobody sends what we said we hold, but as proof of a fork: show ours, too.
+            if log not in self._forked:
+                self._show_branch(log)
+        elif stream is not None and stream.next_seq >= message.first_seq:
             stream.skip_to(last_seq + 1)
         self._count_arrival(message.round, (log, last_seq), sum(map(len, message.raws)))
         return [EntriesReceived(log, message.first_seq, message.raws)]
@@ -465,6 +478,7 @@ class SyncMachine:
     def _greet(self, frontier: Frontier, now: Instant, slots: int, adopts: bool) -> list[Effect]:
         self._frontier = frontier
         self._slots = slots
+        self._said = {log: seq for log, (seq, _) in frontier.held.items()}
         self._adopts = adopts and not frontier.held
         for log, (seq, _) in frontier.held.items():
             self._ends[log] = max(self._ends.get(log, 0), seq)
@@ -498,7 +512,11 @@ class SyncMachine:
         held = self._frontier.held
         while self._arrived:
             last, size = self._arrived[0]
-            if last is not None and held.get(last[0], (0, b""))[0] < last[1]:
+            if (
+                last is not None
+                and held.get(last[0], (0, b""))[0] < last[1]
+                and last[0] not in self._forked
+            ):
                 break
             self._arrived.popleft()
             self._arrived_bytes -= size
