@@ -60,7 +60,7 @@ def map_errors(error: Exception) -> Problem:
         case msgspec.DecodeError() | UnicodeDecodeError():
             return map_errors(BadBody("not JSON", hint="Send UTF-8 JSON."))
         case _:
-            log.error("request failed", error=type(error).__name__, where=_where(error))
+            log.error("request failed", error=type(error).__name__, where=frames_of(error))
             return Problem(
                 status=500,
                 code="internal",
@@ -78,7 +78,7 @@ def map_errors(error: Exception) -> Problem:
     )
 
 
-def _where(error: Exception) -> list[str]:
+def frames_of(error: Exception) -> list[str]:
     """Files and lines of the innermost frames: no message, no value."""
     frames = traceback.extract_tb(error.__traceback__)[-_TRACE_LINES:]
     return [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames]

@@ -4,7 +4,7 @@ Rules of this file:
 1. nothing here knows what is served; `scope["state"]` carries the peer's credentials;
 2. one request at a time per connection, kept alive; what a client pipelines waits its turn;
 3. every wait for a client has a deadline and every buffer a bound: who is slow is closed, alone;
-4. an application that fails before its response gives a plain 500 and is logged by its name only.
+4. an application that fails before its response gives a plain 500 and is logged by name and place only.
 
 Theory of operation. `_Connection` joins three parts: h11's state machine, the stream, and the
 application's `receive` and `send`. After the request body `receive` waits for the client to leave,
@@ -29,6 +29,7 @@ from presenced.local.limits import (
     REQUEST_SECONDS_MAX,
     WRITE_SECONDS_MAX,
 )
+from presenced.local.problems import frames_of
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -89,7 +90,7 @@ class _Connection:
                 raise
             if isinstance(error, trio.TooSlowError):
                 raise
-            log.exception("request failed", error=type(error).__name__)
+            log.error("request failed", error=type(error).__name__, where=frames_of(error))
             await self._refuse(500)
             return False
         self._pass_over_body()
@@ -137,13 +138,12 @@ class _Connection:
                 self._http.receive_data(bytes(await self._stream.receive_some(_READ_BYTES)))
 
     async def _until_gone(self) -> None:
-        """Wait for the client to leave; what it pipelines meanwhile is kept, up to a bound."""
+        """Wait for the client to leave. What it pipelines is kept; too much counts as leaving."""
         while len(self._http.trailing_data[0]) < HEAD_BYTES_MAX:
             data = await self._stream.receive_some(_READ_BYTES)
             self._http.receive_data(bytes(data))
             if not data:
                 return
-        await trio.sleep_forever()
 
     def _pass_over_body(self) -> None:
         """What has arrived of a body that nobody read; more is not waited for."""

@@ -407,9 +407,14 @@ def _page(rows: Sequence[_Row], limit: int, after: str | None) -> Page[_Row]:
     return Page(rows=rows[start:end], next=str(end) if end < len(rows) else None)
 
 
-async def serve_fake(fake: FakeOwner, path: Path) -> None:
-    """Serve the owner API of a fake on a socket until cancelled."""
+async def serve_fake(
+    fake: FakeOwner,
+    path: Path,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve the owner API of a fake on a socket until cancelled; started once it listens."""
     async with open_owner_socket(path) as listener:
+        task_status.started()
         await serve(owner_app(fake.owner()), listener)
 
 

@@ -149,7 +149,7 @@ async def test_a_client_that_leaves_is_no_reader_any_more(served: Any, client: A
     await client.stream.aclose()
     with trio.fail_after(5):
         while served.fake.events._readers:
-            await trio.sleep(0.01)
+            await trio.lowlevel.checkpoint()
 
 
 async def test_a_quiet_stream_says_that_it_is_there(
@@ -158,7 +158,8 @@ async def test_a_quiet_stream_says_that_it_is_there(
     (route,) = event_routes(FakeOwner().owner())
 
     class Asked:
-        query: dict[str, str] = {}
+        def __init__(self) -> None:
+            self.query: dict[str, str] = {}
 
         def header(self, _name: bytes) -> None:
             return None

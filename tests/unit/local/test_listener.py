@@ -31,7 +31,7 @@ async def test_socket_and_directory_are_the_owners_alone(tmp_path: Path) -> None
 
 
 async def test_a_directory_where_others_may_write_is_refused(tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
+    os.chmod(tmp_path, 0o777)
     with pytest.raises(UnsafeDirectory) as caught:
         async with open_owner_socket(tmp_path / "api.sock"):
             pass
@@ -84,9 +84,7 @@ async def test_a_socket_of_somebody_else_by_now_is_not_removed(tmp_path: Path) -
 async def test_a_path_too_long_for_the_kernel_is_served(tmp_path: Path) -> None:
     path = tmp_path / ("d" * 90) / ("e" * 90) / "api.sock"
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_fake, FakeOwner(), path)
-        while not path.exists():
-            await trio.sleep(0.01)
+        await nursery.start(serve_fake, FakeOwner(), path)
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(connect(path)))
         async with stream:
             await stream.send_all(b"GET /v1/status HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -113,9 +111,7 @@ async def test_another_users_program_is_refused_root_is_not(
     )
     path = tmp_path / "api.sock"
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_fake, FakeOwner(), path)
-        while not path.exists():
-            await trio.sleep(0.01)
+        await nursery.start(serve_fake, FakeOwner(), path)
         async with await trio.open_unix_socket(str(path)) as stream:
             await stream.send_all(b"GET /v1/status HTTP/1.1\r\nhost: x\r\n\r\n")
             data = bytes(await stream.receive_some(4_096))
