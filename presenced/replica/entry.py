@@ -79,9 +79,11 @@ def parse_entry(raw: bytes) -> Entry:
     if len(raw) > ENTRY_SEALED_BYTES_MAX:
         raise LimitExceeded("entry-sealed-bytes", f"{len(raw)}")
     value = decode(raw)
-    if type(value) is not list or len(value) != 6 or value[0] != ENTRY_VERSION:
+    if type(value) is not list or len(value) != 6:
+        raise Malformed("not an entry")
+    version, epoch, hlc, past, sealed, signature = value
+    if type(version) is not int or version != ENTRY_VERSION:  # true == 1, and is not signed so
         raise Malformed("not an entry of version 1")
-    _, epoch, hlc, past, sealed, signature = value
     if not _is_bytes(epoch, ID_BYTES) or not _is_bytes(signature, SIGNATURE_BYTES):
         raise Malformed("entry: epoch or signature")
     if type(hlc) is not int or not 0 <= hlc <= HLC_MAX or type(sealed) is not bytes:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain as concatenated
-from typing import Final
+from typing import Final, TypeAlias
 
 from presenced.clock import Instant
 from presenced.crypto.keys import SigningKey
@@ -41,6 +41,9 @@ from presenced.replica.snapshot import (
     verify_manifest,
 )
 from presenced.wire import encode_prepared
+
+_Place: TypeAlias = tuple[str, RecordId, str]
+"map, record, field"
 
 POINT_DOMAIN: Final = b"pd/point/1"
 
@@ -152,15 +155,9 @@ class Replica:
         last one counts. Raises `InvalidValue` (nothing was done) for what the document cannot
         hold, `NotAllowed` on a device without a log here.
         """
-        chain = self._own_chain()
-        if chain is None:
-            raise NotAllowed("this device does not write this collection")
-        edits = {one[:3]: one for one in self._codec.canonical(operations)}
+        edits = self._checked(operations)
         overlay = self._unsent()
         unsent = overlay.operations()
-        document = self._loaded().document
-        if document.too_wide(chain.writer, [*unsent, *edits.values()]):
-            raise InvalidValue("a record would have too many fields")
         if self.can_seal and (live or len(unsent) + len(edits) > OVERLAY_FIELDS_MAX):
             if unsent:
                 edits = {one[:3]: one for one in unsent} | edits
@@ -171,6 +168,20 @@ class Replica:
             fields = outcome.touched.get((root, record)) or frozenset()
             outcome.touched[root, record] = fields | {field}
         return outcome
+
+    def check(self, operations: Sequence[Operation]) -> None:
+        """Raise what `write` would raise for them; nothing is done."""
+        self._checked(operations)
+
+    def _checked(self, operations: Sequence[Operation]) -> dict[_Place, Operation]:
+        chain = self._own_chain()
+        if chain is None:
+            raise NotAllowed("this device does not write this collection")
+        edits = {one[:3]: one for one in self._codec.canonical(operations)}
+        document = self._loaded().document
+        if document.too_wide(chain.writer, [*self._unsent().operations(), *edits.values()]):
+            raise InvalidValue("a record would have too many fields")
+        return edits
 
     def seal_overlay(self) -> Outcome:
         """Make entries of all unsent edits. Nothing happens if there are none or none can be."""

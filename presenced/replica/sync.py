@@ -242,7 +242,8 @@ class SyncMachine:
         # sending
         self._round = 0
         self._sent = 0
-        self._unacknowledged: deque[int] = deque()
+        self._unacknowledged: deque[tuple[tuple[LogId, int] | None, int]] = deque()
+        "per bulk message the (log, seq) of its last entry, if it has entries, and its bytes"
         self._unacknowledged_bytes = 0
         self._chunks: deque[tuple[int, int, bytes]] = deque()
         # receiving
@@ -252,6 +253,7 @@ class SyncMachine:
         self._dealt_with = 0
         self._snapshot: list[bytes] = []
         self._snapshot_bytes = 0
+        self._snapshot_count = 0
         # telling
         self._in_sync = False
         self._quiet_at: int | None = None
@@ -355,6 +357,20 @@ class SyncMachine:
             if stream.pending
         )
 
+    def peer_holds(self, log: LogId) -> int:
+        """How far the peer has said that it holds a log: by its frontier, or acknowledging."""
+        return self._peer_held.get(log, 0)
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether, as far as is known now, each side holds all that the other holds."""
+        return self.state is State.LIVE and self._is_in_sync()
+
+    @property
+    def adopting(self) -> tuple[int, int] | None:
+        """Chunks of a snapshot that are here, and how many it has, while one is on its way."""
+        return (len(self._snapshot), self._snapshot_count) if self._snapshot else None
+
     # --- messages ---
 
     def _handle(self, message: Message) -> list[Effect]:
@@ -446,7 +462,10 @@ class SyncMachine:
             if not 0 <= done <= len(self._unacknowledged):
                 raise Malformed("acknowledgement of what was not sent")
             for _ in range(done):
-                self._unacknowledged_bytes -= self._unacknowledged.popleft()
+                last, size = self._unacknowledged.popleft()
+                self._unacknowledged_bytes -= size
+                if last is not None:
+                    self._peer_held[last[0]] = max(self._peer_held.get(last[0], 0), last[1])
         return []
 
     def _chunk_arrived(self, message: ChunkArrived) -> list[Effect]:
@@ -459,6 +478,7 @@ class SyncMachine:
         if self._snapshot_bytes > SNAPSHOT_BYTES_MAX:
             raise LimitExceeded("snapshot-bytes", str(self._snapshot_bytes))
         self._snapshot.append(message.raw)
+        self._snapshot_count = message.count
         if len(self._snapshot) < message.count:
             return []
         chunks, self._snapshot = tuple(self._snapshot), []
@@ -540,7 +560,8 @@ class SyncMachine:
             first_seq = stream.next_seq
             raws = stream.take()
             message = EntriesArrived(round=self._round, log=log, first_seq=first_seq, raws=raws)
-            effects.append(self._bulk(message, sum(map(len, raws))))
+            last = (log, first_seq + len(raws) - 1)
+            effects.append(self._bulk(message, last, sum(map(len, raws))))
         return effects
 
     def _send_chunks(self) -> list[Effect]:
@@ -548,7 +569,7 @@ class SyncMachine:
         while self._chunks and self._unacknowledged_bytes < UNACKNOWLEDGED_BYTES_MAX:
             index, count, raw = self._chunks.popleft()
             message = ChunkArrived(round=self._round, index=index, count=count, raw=raw)
-            effects.append(self._bulk(message, len(raw)))
+            effects.append(self._bulk(message, None, len(raw)))
         return effects
 
     def _is_in_sync(self) -> bool:
@@ -558,10 +579,10 @@ class SyncMachine:
             and self.ahead == 0
         )
 
-    def _bulk(self, message: Message, size: int) -> SendMessage:
+    def _bulk(self, message: Message, last: tuple[LogId, int] | None, size: int) -> SendMessage:
         self._in_sync = False
         self._sent += 1
-        self._unacknowledged.append(size)
+        self._unacknowledged.append((last, size))
         self._unacknowledged_bytes += size
         return self._message(message)
 

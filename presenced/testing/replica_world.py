@@ -289,8 +289,10 @@ class HostileDevice(ReplicaDevice):
 
 
 def acquaint(devices: Iterable[ReplicaDevice]) -> None:
-    """Let all devices know all logs."""
+    """Let all devices know their own logs and all that any of them knows."""
     devices = list(devices)
     owners = {device.log: device.owner for device in devices}
     for device in devices:
-        device.trusts(replace(device.trust, owners={**device.trust.owners, **owners}))
+        owners |= device.trust.owners
+    for device in devices:
+        device.trusts(replace(device.trust, owners=owners))
