@@ -37,9 +37,11 @@ class Names:
 
     def __init__(self, devices: Devices) -> None:
         self._devices = devices
-        self._facts: dict[DeviceId, DeviceFacts] = {
-            facts.device: facts for facts in devices.devices()
-        }
+        try:
+            known = devices.devices()
+        except NotSetUp:  # a home without identity has a status too
+            known = []
+        self._facts: dict[DeviceId, DeviceFacts] = {facts.device: facts for facts in known}
 
     def of_log(self, log: LogId | None) -> tuple[str | None, str | None]:
         """Id and name of the device that owns a log."""
