@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from presenced.errors import NotSetUp
 from presenced.ids import DeviceId, LogId, RecordId, show_id
 from presenced.local import model
 from presenced.local.owner import DeviceFacts, Devices, StatusFacts
