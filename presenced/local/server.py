@@ -4,7 +4,7 @@ Rules of this file:
 1. nothing here knows what is served; `scope["state"]` carries the peer's credentials;
 2. one request at a time per connection, kept alive; what a client pipelines waits its turn;
 3. every wait for a client has a deadline and every buffer a bound: who is slow is closed, alone;
-4. an application that fails before its response gives a plain 500 and is logged by name and place only.
+4. an application that fails before its response gives a plain 500; logged are name and place only.
 
 Theory of operation. `_Connection` joins three parts: h11's state machine, the stream, and the
 application's `receive` and `send`. After the request body `receive` waits for the client to leave,

@@ -159,7 +159,7 @@ class _Reader:
     def _follow(self, uri: str, attributes: dict[str, str]) -> None:
         exact = _exact(attributes.get(_EXACT, ""))
         uri = exact.get("uri") or uri
-        title = exact.get("title") or attributes.get("title") or attributes.get("text") or None
+        title = exact.get("title") or attributes.get("title") or _text(attributes)
         tags = exact.get("tags")
         if tags is None:
             groups = [group for group in self._groups if group]
@@ -171,7 +171,7 @@ class _Reader:
             tags = [*known.tags, *tags]
         self.found[uri] = ListedFollow(
             uri=uri,
-            title=known.title if known is not None and known.title else _unless(title, uri),
+            title=known.title if known is not None and known.title else title,
             kind=kind if kind in KINDS else "feed",
             tags=tuple(dict.fromkeys(tags))[:TAGS_MAX],
             notify=notify if notify in NOTIFY else None,
@@ -199,9 +199,10 @@ def _categories(text: str) -> Sequence[str]:
     return [part for part in parts if part]
 
 
-def _unless(title: str | None, uri: str) -> str | None:
+def _text(attributes: dict[str, str]) -> str | None:
     """`text` is required by OPML: where there is no title it repeats the URI."""
-    return None if title is None or title == uri else title
+    text = attributes.get("text")
+    return None if not text or text == attributes.get("xmlurl") else text
 
 
 def _attributes(row: dict[str, Any]) -> str:

@@ -136,7 +136,7 @@ def quoted(path: str) -> str:
 def _daemon() -> Path:
     """The `presenced` of this installation. Raises `Failure`."""
     beside = Path(sys.argv[0]).absolute().parent / "presenced"
-    if beside.exists():
+    if beside.is_file() and os.access(beside, os.X_OK):
         return beside
     found = shutil.which("presenced")
     if found is None:
