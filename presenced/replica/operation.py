@@ -28,7 +28,7 @@ from presenced.limits import (
     NAME_BYTES_MAX,
     VALUE_BYTES_MAX,
 )
-from presenced.replica.hlc import HLC_MAX, Hlc
+from presenced.replica.hlc import HLC_MAX
 from presenced.replica.limits import PAST_ITEMS_MAX, SEQ_MAX
 from presenced.replica.seams import RecordNaming
 from presenced.replica.slot import Operation, Slot
@@ -264,9 +264,11 @@ class OperationCodec:
 
 
 def decode_slot(raw: bytes) -> Slot:
-    """The slot of stored bytes (our own: written by this file, never a peer's)."""
-    seq, hlc, value, seen = decode(raw, depth_max=64)
-    return Slot(seq, Hlc(hlc), value, dict(seen) if seen else NOTHING_SEEN)
+    """The slot of stored bytes: our own, so they are only read, not checked again."""
+    seq, hlc, value, seen = msgpack.unpackb(
+        raw, raw=False, strict_map_key=False, ext_hook=unpack_extension
+    )
+    return Slot(seq, hlc, value, {LogId(log): at for log, at in seen} if seen else NOTHING_SEEN)
 
 
 def seen_pairs(seen: Mapping[LogId, int]) -> list[tuple[LogId, int]]:

@@ -23,6 +23,7 @@ from presenced.ids import Collection, EntryHash, LogId, RecordId, SpaceId, hash_
 from presenced.replica.arrivals import Arrivals, Parked
 from presenced.replica.chain import LogChain
 from presenced.replica.digest import ContentDigest
+from presenced.replica.entry import NO_ENTRY
 from presenced.replica.frontier import Frontier
 from presenced.replica.hlc import HybridClock
 from presenced.replica.ledger import Ledger, Shrank
@@ -95,6 +96,7 @@ class Replica:
         self._overlay: Overlay | None = None
         self._recent = Recent(reader, collection)
         self._arrivals = Arrivals()
+        self._views_stale = False
 
     # --- life ---
 
@@ -114,7 +116,14 @@ class Replica:
 
     def _loaded(self) -> Ledger:
         if self._ledger is None:
-            self._use(load_ledger(self._new_ledger(), self._reader, self._recent, use_base=True))
+            ledger = load_ledger(self._new_ledger(), self._reader, self._recent, use_base=True)
+            self._use(ledger)
+            # A crash may have parted statements from what follows from them: tell it then.
+            self._views_stale = any(
+                head.log in ledger.chains
+                and ledger.chains[head.log].applied_seq != head.applied_seq
+                for head in self._reader.log_heads(self.collection)
+            )
         assert self._ledger is not None
         return self._ledger
 
@@ -223,13 +232,28 @@ class Replica:
 
         While the overlay holds an edit only the former; then call `settle` after sealing.
         """
-        self._trust = trust
-        if self._ledger is None:
+        if self._ledger is None and self._stands(trust):
+            self._trust = trust
             return Outcome()
-        self._ledger.view(trust)
+        ledger = self._loaded()  # under the view that what is committed belongs to
+        self._trust = trust
+        ledger.view(trust)
         if len(self._unsent()):
             return self._settled(Outcome(), now.wall_ms, only_shrink=True)
         return self.settle(now)
+
+    def _stands(self, trust: TrustView) -> bool:
+        """Whether a view surely changes nothing of what is committed: nothing waits or is cut."""
+        for head in self._reader.log_heads(self.collection):
+            owner = trust.log_owner(head.log)
+            if owner is None or head.applied_seq != head.held_seq:
+                return False
+            for removal in trust.removals(owner.device, self.collection):
+                if removal.cut is not None and (
+                    removal.cut.get(head.log, (0, NO_ENTRY))[0] < head.held_seq
+                ):
+                    return False
+        return True
 
     def settle(self, now: Instant) -> Outcome:
         """Apply whatever waited and may go on now. Seal the overlay first."""
@@ -281,6 +305,12 @@ class Replica:
     def _finished(self, outcome: Outcome) -> Outcome:
         ledger = self._loaded()
         ledger.document.flush()
+        if self._views_stale:
+            self._views_stale = False
+            outcome.rebuilt = True
+            outcome.applied.clear()
+            outcome.touched.clear()
+            ledger.all_changed()
         ledger.take_changed(outcome)
         self._recent.add(outcome.entries)
         return outcome

@@ -490,6 +490,55 @@ def test_a_rebuild_while_a_commit_is_under_way_loses_nothing_of_ours(
     assert honest.replica.digest() == digest
 
 
+def test_a_removal_learnt_before_the_document_is_loaded_is_told_too(
+    pair: tuple[ReplicaDevice, ReplicaDevice],
+) -> None:
+    honest, thief = pair
+    thief.put(RECORD, "x")
+    honest.pull(thief)
+    removal = TestRemoval(StatementId(b"r" * 32), {})
+    honest.restart()
+    outcome = honest.trusts(honest.trust.learn(removal.id, {thief.device: removal}))
+    assert outcome.rebuilt
+    assert not honest.replica.knows_record("follow", RECORD)
+
+
+def test_a_key_that_comes_before_the_document_is_loaded_is_told_too(
+    pair: tuple[ReplicaDevice, ReplicaDevice],
+) -> None:
+    one, other = pair
+    epoch = EpochId(b"a-newer-epoch!!!")
+    one.trusts(replace(one.trust, keys={**one.trust.keys, epoch: bytes(32)}, epoch=epoch))
+    one.put(RECORD, "x")
+    other.receive(one.log, 1, one.raws(one.log))
+    other.restart()
+    outcome = other.trusts(replace(other.trust, keys={**other.trust.keys, epoch: bytes(32)}))
+    assert [applied.log for applied in outcome.applied] == [one.log]
+
+
+def test_a_view_that_changes_nothing_does_not_load_the_document(device: ReplicaDevice) -> None:
+    device.put(RECORD, "x")
+    device.restart()
+    device.replica.trust_changed(device.trust.learn(StatementId(b"s" * 32)), device.now)
+    assert not device.replica.loaded
+
+
+def test_after_a_crash_between_a_statement_and_what_follows_the_views_are_made_anew(
+    pair: tuple[ReplicaDevice, ReplicaDevice],
+) -> None:
+    honest, thief = pair
+    thief.put(RECORD, "x")
+    honest.pull(thief)
+    removal = TestRemoval(StatementId(b"r" * 32), {})
+    honest.trust = honest.trust.learn(removal.id, {thief.device: removal})
+    honest.restart()  # the statement was committed, the outcome of trust_changed was not
+    outcome = honest.commit(honest.replica.settle(honest.now))
+    assert outcome.rebuilt
+    assert {head.log: head.applied_seq for head in outcome.heads}[thief.log] == 0
+    honest.restart()
+    assert not honest.commit(honest.replica.settle(honest.now)).rebuilt
+
+
 # --- base ---
 
 
