@@ -86,9 +86,13 @@ class Editor:
             source=self._source,
             tick=lambda: self._tick(now),
             entropy=self._entropy,
-            sittings=self._sittings,
+            sittings=dict(self._sittings),
             now=now,
         )
+
+    def keep(self, batch: EditBatch) -> None:
+        """The batch is written: its sittings hold."""
+        self._sittings = batch.sittings
 
     def forget_sittings(self) -> None:
         """After a failed commit: what players were told is not on disk."""
@@ -112,7 +116,7 @@ class EditBatch:
         self._source = source
         self._tick = tick
         self._entropy = entropy
-        self._sittings = sittings
+        self.sittings = sittings
         self._now = now
         self._done: _Writes = {}
         self._request: _Writes = {}
@@ -126,22 +130,22 @@ class EditBatch:
             self._done.setdefault(key, {}).update(writes)
         for record, sitting in self._moved.items():
             if sitting is None:
-                self._sittings.pop(record, None)
+                self.sittings.pop(record, None)
             else:
-                self._sittings[record] = sitting
+                self.sittings[record] = sitting
         return results
 
     def checkpoint_all(self) -> None:
         """Write what running players have reached (before remote entries are applied)."""
-        for record in list(self._sittings):
-            sitting = deepcopy(self._sittings[record])
+        for record in list(self.sittings):
+            sitting = deepcopy(self.sittings[record])
             draft = self._session(record)
             checkpoint(sitting, draft, mono_ms=self._now.mono_ms)
             if draft.operations:
                 self._done.setdefault((draft.map, record), {}).update(
                     {operation.field: operation for operation in draft.operations}
                 )
-                self._sittings[record] = sitting
+                self.sittings[record] = sitting
 
     def operations(self) -> dict[Collection, list[Operation]]:
         """Operations by collection, each field at most once."""
@@ -265,7 +269,7 @@ class EditBatch:
     def _sitting(self, record: RecordId) -> Sitting | None:
         if record in self._moved:
             return self._moved[record]
-        return deepcopy(self._sittings.get(record))
+        return deepcopy(self.sittings.get(record))
 
     def _session(self, record: RecordId) -> RecordDraft:
         slots = self._slots(SESSION_MAP, record)

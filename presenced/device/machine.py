@@ -48,7 +48,9 @@ from presenced.device.membership import Membership, rows_of
 from presenced.device.pipeline import CommitPipeline, Later
 from presenced.device.projection import events_of, keep_rows, keep_views
 from presenced.device.recaps import Recaps
+from presenced.device.receipts import RECEIPTS, Receipts
 from presenced.device.shelf import Shelf
+from presenced.device.work import CatchUp, Work
 from presenced.errors import (
     CallerError,
     LimitExceeded,
@@ -57,6 +59,7 @@ from presenced.errors import (
     PeerError,
     PresenceError,
     StoreError,
+    Unauthorized,
 )
 from presenced.ids import Collection, DeviceId, RecordId, SpaceId, show_id
 from presenced.presence.fields import DEVICE_MAP
@@ -97,6 +100,8 @@ class DeviceMachine:
         self._immediate: list[Effect] = []
         self._alerts: dict[str, str] = {}
         self._edits: list[tuple[RequestNumber, Sequence[Edit]]] = []
+        self._receipts = Receipts(reader.meta(RECEIPTS))
+        self._catch_up = CatchUp()
         self._lost: DocumentLost | None = None
         "why everything must be loaded again, once the commit in flight has ended"
 
@@ -108,7 +113,8 @@ class DeviceMachine:
             if self._pay_debts():
                 self._judge_again(now)
             name = self._reader.meta(NAME)
-            if name is not None and not self.name_of(self._secrets.device):
+            unnamed = self.shelf.has(DEVICE_MAP) and not self.name_of(self._secrets.device)
+            if name is not None and unnamed:
                 self._edits.append((RequestNumber(0), [NameDevice(name=name.decode("utf-8"))]))
         return self._decide(now)
 
@@ -189,6 +195,7 @@ class DeviceMachine:
         peer = self.links.pop(number, None)
         if peer is not None:
             self._ended(peer)
+            self._gauge(now)
         return self._decide(now)
 
     def committed(self, token: int, now: Instant) -> list[Effect]:
@@ -198,6 +205,7 @@ class DeviceMachine:
         sends, told = self._pipeline.done()
         with self._surviving():
             self._push(commit, now)
+        self._gauge(now)
         if self._lost is not None:
             self._reload()
         return [*sends, *self._taken(), *told, *self._decide(now)]
@@ -238,6 +246,8 @@ class DeviceMachine:
 
     def name_of(self, device: DeviceId) -> str:
         """The device's name as a record says it; empty if none does (yet)."""
+        if not self.shelf.has(DEVICE_MAP):
+            return ""
         slots = self.shelf.record(DEVICE_MAP, RecordId(device)).get(NAME_FIELD, {})
         value = resolve(DEVICE_MAP, NAME_FIELD, slots).value
         return value if isinstance(value, str) else ""
@@ -255,20 +265,25 @@ class DeviceMachine:
     def in_sync(self, device: DeviceId) -> bool:
         """Whether a linked device has, and has given, everything."""
         return any(
-            peer.level and not peer.behind for peer in self.links.values() if peer.device == device
+            peer.level and not peer.behind and all(sync.in_sync for sync in peer.syncs.values())
+            for peer in self.links.values()
+            if peer.device == device
         )
 
     @property
     def unacknowledged(self) -> int:
-        """Entries here that the best informed linked device does not have yet."""
-        return min(
-            (
-                sum(sync.behind for sync in peer.syncs.values())
-                for peer in self.links.values()
-                if peer.level
-            ),
-            default=0,
+        """Own entries that no other device of this identity is known to hold."""
+        siblings = self.membership.siblings
+        secrets = self._secrets
+        return sum(
+            max(0, self.shelf.own_seq(name) - self._receipts.held(secrets.log(name), siblings))
+            for name in self.shelf.replicas
         )
+
+    @property
+    def work(self) -> Work | None:
+        """Catching up, while it lasts."""
+        return self._catch_up.work
 
     # --- deciding ---
 
@@ -312,8 +327,8 @@ class DeviceMachine:
                 answers.append(Answer(request, error=error))
         try:
             self._write(batch.operations(), now)
+            self._editor.keep(batch)
         except CallerError as error:
-            self._editor.forget_sittings()
             if len(requests) > 1:
                 return False
             answers = [Answer(request, error=error) for request, _ in requests]
@@ -321,10 +336,13 @@ class DeviceMachine:
         return True
 
     def _write(self, operations: Mapping[Collection, Sequence[Operation]], now: Instant) -> None:
+        """Write to every collection, or to none: raises `CallerError`s before anything is done."""
+        if len(operations) > 1:
+            for collection, writes in operations.items():
+                self.shelf.replicas[collection].check(writes)
         for collection, writes in operations.items():
             replica = self.shelf.replicas[collection]
             outcome = replica.write(writes, live=self._live(collection))
-            self.recaps.wrote(collection, writes)
             self._keep(collection, outcome, now)
         if operations:
             self._pipeline.commit.meta[HLC] = self._clock.last.to_bytes(8, "big")
@@ -451,6 +469,7 @@ class DeviceMachine:
         batch = self._editor.batch(now)
         batch.checkpoint_all()
         self._write(batch.operations(), now)
+        self._editor.keep(batch)
 
     def _seal(self, collection: Collection, now: Instant) -> bool:
         """Make entries of what is unsent. False if that cannot be done now."""
@@ -459,11 +478,14 @@ class DeviceMachine:
         if replica.pending.unsent:
             self._alert(f"unsent-{collection}", f"edits of {collection} cannot be sent yet")
             return False
+        self._alerts.pop(f"unsent-{collection}", None)
         return True
 
     def _content_message(self, peer: LinkPeer, message: bytes, now: Instant) -> None:
         collection = collection_of(message)
         sync = peer.syncs.get(collection)
+        if sync is None and peer.level:
+            raise Unauthorized(f"{collection} is not shared with this device")
         if sync is None or sync.state is syncing.State.NEW:
             # The peer may begin first: its statements were level before ours, or our own
             # commit before the first frontier is still in flight.
@@ -480,6 +502,9 @@ class DeviceMachine:
             self._carry_out(peer, collection, effects, now)
         except PeerError as error:
             self._drop_link(peer, error)
+            return
+        self._note_receipts(peer)
+        self._gauge(now)
 
     def _carry_out(
         self,
@@ -497,13 +522,13 @@ class DeviceMachine:
                 case syncing.EntriesReceived():
                     self._receive(peer, collection, effect, now)
                 case syncing.SnapshotWanted():
-                    chunks = replica.snapshot()
-                    self._carry_out(peer, collection, sync.send_snapshot(chunks, now), now)
+                    self._sponsor(peer, collection, now)
                 case syncing.SnapshotReceived():
                     self._adopt(peer, collection, effect.chunks, now)
                 case syncing.InSync():
                     self._caught_up(peer, collection, now)
                 case syncing.DigestWanted():
+                    self._write_receipts()
                     told = sync.digest_taken(replica.point(), replica.digest(), now)
                     self._carry_out(peer, collection, told, now)
                 case syncing.DigestAgreed():
@@ -513,6 +538,27 @@ class DeviceMachine:
                         f"digest-{collection}",
                         f"{collection} differ from those of another device with the same entries",
                     )
+
+    def _note_receipts(self, peer: LinkPeer) -> None:
+        """Remember what the peer holds of our logs."""
+        if peer.device is not None:
+            for collection, sync in peer.syncs.items():
+                log = self._secrets.log(collection)
+                self._receipts.note(peer.device, log, sync.peer_holds(log))
+
+    def _write_receipts(self) -> None:
+        row = self._receipts.take_row(self.membership.siblings)
+        if row is not None:
+            self._pipeline.commit.meta[RECEIPTS] = row
+
+    def _gauge(self, now: Instant) -> None:
+        """Measure what is left of catching up, and tell."""
+        syncs = [
+            peer.syncs[collection] for peer in self.links.values() for collection in peer.behind
+        ]
+        event = self._catch_up.measure(syncs, now, is_new=lambda: self.shelf.is_new)
+        if event is not None:
+            self._immediate.append(Emit((event,)))
 
     def _receive(
         self,
@@ -546,6 +592,23 @@ class DeviceMachine:
             return self._taken()
 
         self._later(resume)
+
+    def _sponsor(self, peer: LinkPeer, collection: Collection, now: Instant) -> None:
+        """Give a snapshot, once all that is applied, and so would be in it, is on disk."""
+
+        def give() -> list[Effect]:
+            sync = peer.syncs.get(collection)
+            if sync is not None and peer.number in self.links:
+                replica = self.shelf.replicas[collection]
+                is_durable = replica.frontier == self.shelf.durable(collection)
+                if not is_durable and not self._pipeline.is_clean:
+                    self._later(give)
+                else:
+                    chunks = replica.snapshot()
+                    self._carry_out(peer, collection, sync.send_snapshot(chunks, now), now)
+            return self._taken()
+
+        self._later(give)
 
     def _resumed(
         self, sync: SyncMachine, collection: Collection, now: Instant
@@ -629,6 +692,7 @@ class DeviceMachine:
     def _ended(self, peer: LinkPeer) -> None:
         if peer.device is not None and peer.device not in self.linked:
             self._emit(Event("link.down", {"device": show_id(peer.device)}))
+        self._write_receipts()
         if not self.links:
             self.recaps.left_alone()
 
@@ -675,6 +739,8 @@ class DeviceMachine:
 
     def _end_links(self, code: str) -> None:
         self._immediate += [CloseLink(number, code) for number in self.links]
+        for device in self.linked:
+            self._immediate.append(Emit((Event("link.down", {"device": show_id(device)}),)))
         self.links.clear()
 
     def _send(self, number: LinkNumber, messages: Sequence[bytes]) -> None:

@@ -29,6 +29,14 @@ class _Gathered:
     later: list[Later] = field(default_factory=list)
     after: list[Effect] = field(default_factory=list)
 
+    @property
+    def has_rows(self) -> bool:
+        return any(getattr(self.commit, row.name) for row in fields(self.commit))
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.sends or self.later or self.after or self.has_rows)
+
 
 class CommitPipeline:
     """Gathers rows and their consequences. Invariant: at most one commit is in flight."""
@@ -47,6 +55,11 @@ class CommitPipeline:
     def in_flight(self) -> bool:
         return self._flying is not None
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether all that was decided is on disk."""
+        return self._flying is None and not self._gathered.has_rows
+
     def after(self, *effects: Effect) -> None:
         """Effects to perform once everything gathered so far is on disk."""
         self._gathered.after += effects
@@ -60,16 +73,21 @@ class CommitPipeline:
         self._gathered.later.append(call)
 
     def flush(self) -> list[Effect]:
-        """Hand over what was gathered, unless a commit is in flight."""
-        if self._flying is not None:
-            return []
-        gathered, self._gathered = self._gathered, _Gathered()
-        if not any(getattr(gathered.commit, row.name) for row in fields(gathered.commit)):
-            sends, told = _consequences(gathered)
-            return [*sends, *told]
-        self._token += 1
-        self._flying = gathered
-        return [CommitBatch(self._token, gathered.commit)]
+        """Hand over what was gathered, unless a commit is in flight.
+
+        Without rows its consequences follow at once, and what those gather is handed over too.
+        """
+        effects: list[Effect] = []
+        while self._flying is None and not self._gathered.is_empty:
+            gathered, self._gathered = self._gathered, _Gathered()
+            if gathered.has_rows:
+                self._token += 1
+                self._flying = gathered
+                effects.append(CommitBatch(self._token, gathered.commit))
+            else:
+                sends, told = _consequences(gathered)
+                effects += [*sends, *told]
+        return effects
 
     def landed(self, token: int) -> Commit:
         """The commit that is on disk now. `done` follows."""

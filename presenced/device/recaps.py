@@ -8,7 +8,6 @@ count as *elsewhere* while a link catches up.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 from presenced.clock import Instant
@@ -23,7 +22,6 @@ from presenced.presence.sessions import unit_of
 from presenced.presence.summary import Recap, Side, SummaryRow
 from presenced.replica.replica import Replica
 from presenced.replica.rows import Outcome
-from presenced.replica.slot import Operation
 
 
 class Recaps:
@@ -44,23 +42,16 @@ class Recaps:
         self._membership = membership
         self._gathering = {}
 
-    def wrote(self, collection: Collection, operations: Sequence[Operation]) -> None:
-        """This device wrote."""
-        if self._gathering is not None and collection != "directory":
-            own = self._membership.secrets.log(collection)
-            self._recap(self._gathering, collection).changed(own, operations)
-
     def applied(self, collection: Collection, outcome: Outcome) -> None:
-        """Entries were applied; those of others are news."""
+        """Entries were applied or, unsent edits of ours, sealed; those of others are news."""
         if self._gathering is None or collection == "directory":
             return
         own = self._membership.secrets.log(collection)
         recap = self._recap(self._gathering, collection)
         news = False
         for entry in outcome.applied:
-            if entry.log != own:
-                news = True
-                recap.changed(entry.log, entry.operations)
+            news = news or entry.log != own
+            recap.changed(entry.log, entry.operations)
         if not news:
             return
         replica = self._shelf.replicas[collection]

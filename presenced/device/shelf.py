@@ -57,6 +57,10 @@ class Shelf:
 
     # --- RecordSource ---
 
+    def has(self, map_name: str) -> bool:
+        """Whether this device may have the map's collection."""
+        return COLLECTION_OF_MAP.get(map_name) in self.replicas
+
     def record(self, map_name: str, record: RecordId) -> RecordSlots:
         return self._of_map(map_name).record(map_name, record)
 
@@ -82,6 +86,21 @@ class Shelf:
             {head.log: (head.held_seq, head.held_hash) for head in heads if head.held_seq},
             {head.log: (head.applied_seq, head.applied_hash) for head in heads if head.applied_seq},
         )
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing of other devices is on disk."""
+        secrets = self._membership.secrets
+        return not any(
+            head.held_seq and head.log != secrets.log(collection)
+            for collection in self.replicas
+            for head in self._durable_heads(collection).values()
+        )
+
+    def own_seq(self, collection: Collection) -> int:
+        """How far this device's own log is on disk."""
+        head = self._durable_heads(collection).get(self._membership.secrets.log(collection))
+        return 0 if head is None else head.held_seq
 
     def slots(self, collection: Collection) -> int:
         """At least as many slots as the document has, without loading it."""

@@ -21,9 +21,13 @@ from presenced.ids import COLLECTIONS, Collection, LogId, RecordId, hash_bytes
 from presenced.presence.fields import FOLLOW_MAP, HOLDER, SESSION_MAP
 from presenced.presence.naming import ContentNaming
 from presenced.presence.views import follow_row, session_row
-from presenced.replica import arrivals, sync
 from presenced.replica.hlc import HybridClock
-from presenced.replica.limits import BATCH_ENTRIES_MAX, MESSAGE_BYTES_MAX
+from presenced.replica.limits import (
+    BATCH_ENTRIES_MAX,
+    MESSAGE_BYTES_MAX,
+    UNACKNOWLEDGED_BYTES_MAX,
+    WAITING_ENTRIES_MAX,
+)
 from presenced.replica.messages import (
     FIRST_TYPE,
     ChunkArrived,
@@ -141,8 +145,8 @@ class AcknowledgedEditsStay(Checker):
         expected: dict[Collection, dict[tuple[str, RecordId], dict[tuple[str, LogId], Written]]]
         expected = {name: {} for name in COLLECTIONS}
         for log, place, written in world.journal.all_writes():
-            record = expected[place.collection].setdefault((place.map, place.record), {})
-            record[place.field, log] = written
+            fields = expected[place.collection].setdefault((place.map, place.record), {})
+            fields[place.field, log] = written
         for device, replica in _replicas(world):
             found = 0
             for (map_name, record), slots in expected[replica.collection].items():
@@ -239,7 +243,7 @@ class NothingUncommittedLeaves(Checker):
 class HonestDevicesAreNotBlamed(Checker):
     """No honest device breaks the protocol, forks, or differs where it should be equal."""
 
-    EXPECTED: Final = frozenset({"duplicate", "host-error"})
+    EXPECTED: Final = frozenset({"duplicate", "host-error", "document-lost"})
 
     def closes(self, world: SimWorld, device: SimDevice, effect: CloseLink) -> None:
         expected = effect.code in self.EXPECTED
@@ -255,7 +259,7 @@ class QueuesAreBounded(Checker):
     """Whatever waits, waits within its bound."""
 
     def after_step(self, world: SimWorld) -> None:
-        window = sync.UNACKNOWLEDGED_BYTES_MAX + MESSAGE_BYTES_MAX
+        window = UNACKNOWLEDGED_BYTES_MAX + MESSAGE_BYTES_MAX
         for device in world.running:
             machine = device.machine
             assert machine is not None
@@ -268,7 +272,7 @@ class QueuesAreBounded(Checker):
                     self.require(unacknowledged <= window, device.name, "window passed")
         for device, replica in _loaded_replicas(world):
             waiting = replica.pending.waiting
-            bound = arrivals.WAITING_ENTRIES_MAX + BATCH_ENTRIES_MAX
+            bound = WAITING_ENTRIES_MAX + BATCH_ENTRIES_MAX
             self.require(waiting <= bound, device.name, waiting, "entries wait")
 
 

@@ -76,7 +76,8 @@ class NewerMachine(DeviceMachine):
         self, writes: Mapping[Collection, Sequence[Operation]], now: Instant
     ) -> list[Effect]:
         """Write operations as they are."""
-        self._write({name: list(operations) for name, operations in writes.items()}, now)
+        with self._surviving():
+            self._write({name: list(operations) for name, operations in writes.items()}, now)
         return self._decide(now)
 
 
@@ -101,13 +102,11 @@ class SimDevice:
         self.machine: NewerMachine | None = None
         self.secrets: DeviceSecrets | None = None
         "None until the device is set up"
-        self.candidate: DeviceSecrets | None = None
-        "keys of an enrolment that is under way"
         self.own: dict[Collection, LogId] = {}
         self.ends: list[LinkEnd] = []
         self.numbered: dict[LinkNumber, LinkEnd] = {}
         self.requests: dict[RequestNumber, Request] = {}
-        self.admitted: dict[RequestNumber, SimDevice] = {}
+        self.admitted: dict[RequestNumber, tuple[SimDevice, DeviceSecrets]] = {}
         "enrolments that wait for the sponsor's answer"
         self.batch: CommitBatch | None = None
         "the commit in flight"
@@ -235,12 +234,12 @@ class SimDevice:
         if self.machine is not None and not self.asleep:
             self.perform(self.machine.write_operations(writes, self.now))
 
-    def admit(self, joiner: SimDevice, certificate: Certificate) -> None:
+    def admit(self, joiner: SimDevice, secrets: DeviceSecrets, certificate: Certificate) -> None:
         """Make another device a member; it starts when the answer reaches it."""
         if self.machine is None or self.asleep:
             return
         number = self._next_request()
-        self.admitted[number] = joiner
+        self.admitted[number] = (joiner, secrets)
         self.perform(self.machine.admit(number, certificate, COLLECTIONS, self.now))
 
     def _next_request(self) -> RequestNumber:
@@ -283,9 +282,9 @@ class SimDevice:
         request = self.requests.pop(answer.request, None)
         if request is not None:
             self.world.answered(self, request, answer)
-        joiner = self.admitted.pop(answer.request, None)
-        if joiner is not None and answer.error is None:
-            self.world.admission_answered(self, joiner, answer.value)
+        admitted = self.admitted.pop(answer.request, None)
+        if admitted is not None and answer.error is None:
+            self.world.admission_answered(self, *admitted, answer.value)
 
     def _commit_ends(self, batch: CommitBatch) -> None:
         assert self.machine is not None

@@ -168,11 +168,12 @@ class SimDisk:
         return set(records) & self.session_rows.keys()
 
     def counts(self) -> Counts:
-        follows, sessions = self.follow_rows.values(), self.session_rows.values()
+        follows, sessions = list(self.follow_rows.values()), list(self.session_rows.values())
         return Counts(
             follows=sum(row.state == "followed" for row in follows),
             sessions=sum(row.state == "open" for row in sessions),
-            conflicts=sum(bool(row.conflicts) for row in [*follows, *sessions]),
+            conflicts=sum(bool(row.conflicts) for row in follows)
+            + sum(bool(row.conflicts) for row in sessions),
             unsent=sum(map(len, self._overlay.values())),
         )
 

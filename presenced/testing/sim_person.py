@@ -33,7 +33,7 @@ FOLLOW_URIS: Final = (
     "https://example.org/feed",
     "HTTPS://Example.org:443/feed",
     "https://example.net/%7eanna/podcast.xml",
-    "https://example.com/ünïcode?a=1",
+    "https://example.com/%C3%BCn%c3%afcode?a=1",
 )
 SESSIONS: Final = (
     ("media", "https://example.org/film", 5_400_000),

@@ -24,8 +24,8 @@ from presenced.testing.sim_clock import MS, SECOND, SKEW_MS_MAX, SimClock
 from presenced.testing.sim_device import Request, SimDevice
 from presenced.testing.sim_journal import Journal
 from presenced.testing.sim_links import LinkEnd
-from presenced.testing.sim_network import SimNetwork
-from presenced.trust.identity import new_device_secrets
+from presenced.testing.sim_network import LEARNS_LATE_US_MAX, SimNetwork
+from presenced.trust.identity import DeviceSecrets, new_device_secrets
 
 DEVICES_MAX: Final = 5
 
@@ -51,7 +51,8 @@ class SimWorld:
         self.sealed_links = sealed_links
         self.link_pairs: list[tuple[LinkEnd, LinkEnd]] = []
         self.trace: deque[tuple[object, ...]] = deque(maxlen=TRACE_LINES)
-        self.alerts: list[tuple[str, str]] = []
+        self.closed = False
+        "whoever is not a member by now stays outside"
         self._checkers = list(all_checkers() if checkers is None else checkers)
         self._hooks: dict[str, list[Callable[..., None]]] = {}
 
@@ -88,24 +89,25 @@ class SimWorld:
         secrets = new_device_secrets(
             SeededEntropy((self.seed, "joiner", joiner.index, self.agenda.happened))
         )
-        joiner.candidate = secrets
         certificate = secrets.certificate(self.journal.space, sponsor.device)
         self.say(sponsor.name, "admits", joiner.name)
-        sponsor.admit(joiner, certificate)
+        sponsor.admit(joiner, secrets, certificate)
 
     def admission_answered(
-        self, sponsor: SimDevice, joiner: SimDevice, statements: Sequence[bytes]
+        self,
+        sponsor: SimDevice,
+        joiner: SimDevice,
+        secrets: DeviceSecrets,
+        statements: Sequence[bytes],
     ) -> None:
         """The statements travel to the new device, over the link of the enrolment."""
-        secrets = joiner.candidate
-        assert secrets is not None
         assert sponsor.secrets is not None
         static = sponsor.secrets.static.public
         sponsor_id = sponsor.device
         delay = self.lots.randint(MS, 2 * SECOND)
 
         def joined() -> None:
-            if joiner.secrets is not None or joiner.candidate is not secrets:
+            if joiner.secrets is not None or self.closed:
                 return
             commit = join(
                 space=self.journal.space,
@@ -136,7 +138,13 @@ class SimWorld:
         """A device stops; its links time out at the other ends."""
         device.sleep()
         wires = [end.wire for end in device.ends]
-        self.agenda.after(30 * SECOND, lambda: [wire.cut() for wire in wires if device.asleep])  # type: ignore[func-returns-value]
+
+        def time_out() -> None:
+            if device.asleep:
+                for wire in wires:
+                    wire.cut()
+
+        self.agenda.after(LEARNS_LATE_US_MAX, time_out)
 
     def heal(self) -> None:
         """From here on nothing goes wrong any more."""

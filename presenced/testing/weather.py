@@ -79,7 +79,7 @@ class StormyWorld:
                 world.new_device(random_clock(weather.lots))
             for _ in range(weather.steps):
                 self._step()
-            self._admit_rest()
+            world.closed = True
             world.heal()
             world.settle()
             world.check_rest()
@@ -108,12 +108,6 @@ class StormyWorld:
         sponsor = self._someone()
         if new and sponsor is not None:
             self.world.admit(sponsor, new[0])
-
-    def _admit_rest(self) -> None:
-        """Whoever is not a member yet stays outside: the world ends with those it has."""
-        for device in self.world.devices:
-            if device.secrets is None:
-                device.candidate = None
 
     # --- what happens ---
 
