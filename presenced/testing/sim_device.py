@@ -155,9 +155,7 @@ class SimDevice:
         self._life += 1
         self.peers = SimPeers()
         entropy = SeededEntropy((self.world.seed, self.index, self._life))
-        self.machine = NewerMachine(
-            space=space, secrets=secrets, reader=self.disk, entropy=entropy
-        )
+        self.machine = NewerMachine(space=space, secrets=secrets, reader=self.disk, entropy=entropy)
         self.world.started(self)
         self.perform(self.machine.start(self.now))
         self.dial_soon()
@@ -190,9 +188,8 @@ class SimDevice:
             return
         self.asleep = False
         self.clock.slept(self.world.agenda.now - self._fell_asleep_at)
-        deferred, self._deferred = self._deferred, []
-        for happening in deferred:
-            self.world.agenda.after(0, happening)
+        while self._deferred and not self.asleep:
+            self._deferred.pop(0)()
         self.dial_soon()
 
     def _restart(self) -> None:
@@ -213,7 +210,7 @@ class SimDevice:
 
     def when_awake(self, happening: Happening) -> None:
         if self.asleep:
-            self._deferred.append(lambda: self.when_awake(happening))
+            self._deferred.append(happening)
         else:
             happening()
 
@@ -395,7 +392,9 @@ class SimDevice:
                 peers=self.peers,
                 counter=self._link_counter,
                 expected=other.device if side == 0 else None,
-                entropy=SeededEntropy((self.world.seed, self.index, self._life, self._link_counter)),
+                entropy=SeededEntropy(
+                    (self.world.seed, self.index, self._life, self._link_counter)
+                ),
                 now=lambda: self.now,
             )
         else:

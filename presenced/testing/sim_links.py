@@ -49,7 +49,8 @@ class LinkEnd:
         self.peer_index = wire.pair[1 - side]
         self._owner = owner
         wire.ends[side] = WireEnd(
-            lambda payload: owner.when_awake(lambda: self._arrived(payload)), lambda: owner.when_awake(self._ended)
+            lambda payload: owner.when_awake(lambda: self._arrived(payload)),
+            lambda: owner.when_awake(self._ended),
         )
 
     @property
@@ -220,7 +221,7 @@ class SealedEnd(LinkEnd):
                 case SendBytes():
                     self.wire.send(self.side, effect.data)
                 case LinkUp():
-                                self._owner.link_is_up(self, effect.peer, effect.static)
+                    self._owner.link_is_up(self, effect.peer, effect.static)
                 case MessageReceived():
                     self.heard.append(effect.message)
                     self._owner.link_heard(self, effect.message)

@@ -266,5 +266,3 @@ def random_clock(lots: random.Random) -> SimClock:
         return SimClock(skew_ms=lots.randint(-2_000, 2_000))
     rate = lots.choice((1, 1, 0, -1))
     return SimClock(skew_ms=lots.randint(-SKEW_MS_MAX, SKEW_MS_MAX), wall_rate=rate)
-
-
