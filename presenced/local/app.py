@@ -10,6 +10,7 @@ from presenced.local.event_stream import event_routes
 from presenced.local.follows import follow_routes
 from presenced.local.imports import import_routes
 from presenced.local.machine import machine_routes
+from presenced.local.openapi import openapi_routes
 from presenced.local.owner import Owner
 from presenced.local.pairing import pairing_routes
 from presenced.local.recap import recap_routes
@@ -33,6 +34,7 @@ def owner_routes(owner: Owner) -> list[Route]:
         *recap_routes(owner),
         *pairing_routes(owner),
         *setup_routes(owner),
+        *openapi_routes(),
     ]
 
 

@@ -38,7 +38,7 @@ def _status_lines(facts: dict[str, Any]) -> Iterator[str]:
         return
     yield f"{safe(facts['name'] or 'this device')}   {facts['device']}"
     yield f"identity   {safe(facts['identity'])}"
-    yield f"contents   {facts['follows']} follows, {facts['sessions']} sessions"
+    yield f"contents   follows: {facts['follows']}, sessions: {facts['sessions']}"
     yield f"listening  port {facts['port']}" + (
         "   (links are held down; `presence net up` lets them come back)"
         if facts["net"] == "down"
