@@ -35,6 +35,7 @@ from presenced.local.owner import (
     Pending,
     SessionQuery,
     StatusFacts,
+    Work,
 )
 from presenced.local.progress import Added, Candidate, CodeShown, Failed, PairingProgress
 from presenced.presence.follows import NotFollowed
@@ -78,6 +79,7 @@ class FakeOwner:
         )
         self.checks: list[Check] = [Check(name="store", status="ok", detail="opens")]
         self.down = False
+        self.work: list[Work] = []
         self.phrase_open = True
         self.failure: HostError | None = None
         "raised by the next edit"
@@ -365,6 +367,7 @@ class FakeOwner:
             follows=len(self.rows),
             sessions=len(self.played),
             conflicts=0,
+            work=list(self.work),
         )
 
     async def doctor(self) -> Sequence[Check]:

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from presenced.clients.cli.main import run
+from presenced.device.effects import Event
 from presenced.testing.fake_owner import FakeOwner, serve_fake
 
 
@@ -39,6 +40,12 @@ class Presence:
     capsys: pytest.CaptureFixture[str]
     home: Path
     fake: FakeOwner = field(default_factory=FakeOwner)
+    token: trio.lowlevel.TrioToken | None = None
+
+    def publish(self, *events: Event) -> None:
+        """As the daemon would, in its thread."""
+        assert self.token is not None
+        self.token.run_sync_soon(self.fake.events.publish, events)
 
     def __call__(self, *arguments: str, stdin: str = "") -> Ran:
         source = io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8")
@@ -64,10 +71,9 @@ def presence(offline: Presence) -> Iterator[Presence]:
     """`presence` with a fake owner behind a real socket, in a thread of its own."""
     started = threading.Event()
     ended: list[trio.CancelScope] = []
-    tokens: list[trio.lowlevel.TrioToken] = []
 
     async def main() -> None:
-        tokens.append(trio.lowlevel.current_trio_token())
+        offline.token = trio.lowlevel.current_trio_token()
         offline.fake = FakeOwner()
         async with trio.open_nursery() as nursery:
             ended.append(nursery.cancel_scope)
@@ -78,6 +84,7 @@ def presence(offline: Presence) -> Iterator[Presence]:
     thread.start()
     assert started.wait(10)
     yield offline
-    tokens[0].run_sync_soon(ended[0].cancel)
+    assert offline.token is not None
+    offline.token.run_sync_soon(ended[0].cancel)
     thread.join(10)
     assert not thread.is_alive()
