@@ -73,18 +73,25 @@ def wait_follows(daemon: ScratchDaemon, count: int) -> None:
 
 
 def until_event(events: Iterator[tuple[str, Any]], kind: str) -> None:
+    deadline = time.monotonic() + SECONDS_MAX
     for seen, _ in events:
         if seen == kind:
             return
+        if time.monotonic() > deadline:
+            raise TooLate(f"no event {kind}")
 
 
 def until_changed(events: Iterator[tuple[str, Any]], count: int) -> None:
     """Until events told of `count` changed follows."""
+    deadline = time.monotonic() + SECONDS_MAX
     changed = 0
-    while changed < count:
-        kind, data = next(events)
+    for kind, data in events:
         if kind == "follow.changed":
             changed += data.get("count", 1)
+        if changed >= count:
+            return
+        if time.monotonic() > deadline:
+            raise TooLate(f"events told of {changed} follows of {count}")
 
 
 def wait_unlinked(*daemons: ScratchDaemon) -> None:

@@ -52,20 +52,15 @@ class OwnerConnection:
         return document
 
     def events(self) -> Iterator[tuple[str, Any]]:
-        """Kind and data of each event from now on. Takes the connection for itself."""
+        """Kind and data of each event from now on. Takes the connection for itself.
+
+        Kind and data are empty when the daemon only says that it is still there, so that a
+        reader can look at its deadline.
+        """
         self._http.request("GET", "/v1/events")
         response = self._http.getresponse()
         assert response.status == 200, response.status
-        kind, data = "", ""
-        while line := response.readline():
-            name, _, value = line.decode().rstrip("\n").partition(": ")
-            if name == "event":
-                kind = value
-            elif name == "data":
-                data = value
-            elif not name and kind:
-                yield kind, json.loads(data)
-                kind, data = "", ""
+        return _events(response)
 
     def close(self) -> None:
         self._http.close()
@@ -80,3 +75,18 @@ class OwnerConnection:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _events(response: http.client.HTTPResponse) -> Iterator[tuple[str, Any]]:
+    kind, data = "", ""
+    while line := response.readline():
+        name, _, value = line.decode().rstrip("\n").partition(": ")
+        if name == "event":
+            kind = value
+        elif name == "data":
+            data = value
+        elif line.startswith(b":"):
+            yield "", None
+        elif not name and kind:
+            yield kind, json.loads(data)
+            kind, data = "", ""
