@@ -22,9 +22,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final, TypeAlias
+from typing import Final
 
 from presenced.clock import Instant
 from presenced.errors import LimitExceeded, Malformed
@@ -32,8 +31,6 @@ from presenced.ids import Collection, EntryHash, LogId
 from presenced.replica.entry import peek_hlc
 from presenced.replica.frontier import Frontier
 from presenced.replica.limits import (
-    BATCH_BYTES_MAX,
-    BATCH_ENTRIES_MAX,
     FRONTIER_LOGS_MAX,
     MESSAGE_BYTES_MAX,
     QUIET_MS,
@@ -54,6 +51,33 @@ from presenced.replica.messages import (
 )
 from presenced.replica.rows import StoredEntry
 from presenced.replica.seams import ReplicaReader
+from presenced.replica.stream import Stream
+from presenced.replica.sync_effects import (
+    DigestAgreed,
+    DigestMismatch,
+    DigestWanted,
+    Effect,
+    EntriesReceived,
+    InSync,
+    SendMessage,
+    SnapshotReceived,
+    SnapshotWanted,
+)
+
+__all__ = [
+    "TRANSITIONS",
+    "DigestAgreed",
+    "DigestMismatch",
+    "DigestWanted",
+    "Effect",
+    "EntriesReceived",
+    "InSync",
+    "SendMessage",
+    "SnapshotReceived",
+    "SnapshotWanted",
+    "State",
+    "SyncMachine",
+]
 
 
 class State(Enum):
@@ -91,131 +115,6 @@ TRANSITIONS: Final[dict[tuple[State, type], frozenset[State]]] = {
 "Which messages may come when, and where they can lead. An absent pair is a `PeerError`."
 
 
-# --- effects ---
-
-
-@dataclass(frozen=True, slots=True)
-class SendMessage:
-    message: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class EntriesReceived:
-    """Give these to `Replica.receive`; after the commit call `committed`."""
-
-    log: LogId
-    first_seq: int
-    raws: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotWanted:
-    """The peer starts from nothing: answer with `send_snapshot` (no chunks: there is none)."""
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotReceived:
-    """Give these to `Replica.adopt`, commit, then call `resume`, also when it was not usable."""
-
-    chunks: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class InSync:
-    """Each side holds all that the other holds. Said again after each time it was not so."""
-
-
-@dataclass(frozen=True, slots=True)
-class DigestWanted:
-    """It is quiet: call `digest_taken` with the replica's point and digest."""
-
-
-@dataclass(frozen=True, slots=True)
-class DigestAgreed:
-    point: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class DigestMismatch:
-    """Same entries and statements, different content: an alert with a report."""
-
-    point: bytes
-    ours: bytes
-    theirs: bytes
-
-
-Effect: TypeAlias = (
-    SendMessage
-    | EntriesReceived
-    | SnapshotWanted
-    | SnapshotReceived
-    | InSync
-    | DigestWanted
-    | DigestAgreed
-    | DigestMismatch
-)
-
-
-class _Stream:
-    """What the peer still lacks of one log: entries from `next_seq` to `end_seq`."""
-
-    __slots__ = ("buffer", "buffered_bytes", "end_seq", "next_seq", "stuck")
-
-    def __init__(self, next_seq: int, end_seq: int) -> None:
-        self.next_seq = next_seq
-        self.end_seq = end_seq
-        self.buffer: deque[bytes] = deque()
-        self.buffered_bytes = 0
-        self.stuck = False
-        "the store does not have the next entry (it lies behind a snapshot)"
-
-    @property
-    def pending(self) -> bool:
-        return not self.stuck and self.next_seq <= self.end_seq
-
-    def skip_to(self, next_seq: int) -> None:
-        """The peer has everything below `next_seq`."""
-        for _ in range(min(next_seq - self.next_seq, len(self.buffer))):
-            self.buffered_bytes -= len(self.buffer.popleft())
-        self.next_seq = max(self.next_seq, next_seq)
-        self.stuck = False
-
-    def offer(self, seq: int, raw: bytes) -> None:
-        """A newly committed entry: keep it if it continues the buffer and there is room."""
-        self.end_seq = max(self.end_seq, seq)
-        if (
-            seq == self.next_seq + len(self.buffer)
-            and self.buffered_bytes + len(raw) <= BATCH_BYTES_MAX
-        ):
-            self.buffer.append(raw)
-            self.buffered_bytes += len(raw)
-
-    def fill(self, reader: ReplicaReader, collection: Collection, log: LogId) -> bool:
-        """Have the next entry at hand; False if the store does not have it."""
-        if not self.buffer:
-            page = reader.entries(collection, log, self.next_seq, bytes_max=BATCH_BYTES_MAX)
-            self.buffer.extend(page)
-            self.buffered_bytes = sum(map(len, page))
-            self.stuck = not page
-        return bool(self.buffer)
-
-    def take(self) -> tuple[bytes, ...]:
-        """The entries of one message."""
-        raws: list[bytes] = []
-        size = 0
-        while (
-            self.buffer
-            and len(raws) < BATCH_ENTRIES_MAX
-            and (not raws or size + len(self.buffer[0]) <= BATCH_BYTES_MAX)
-        ):
-            raw = self.buffer.popleft()
-            size += len(raw)
-            raws.append(raw)
-        self.buffered_bytes -= size
-        self.next_seq += len(raws)
-        return tuple(raws)
-
-
 class SyncMachine:
     """See the module. Every input method returns its effects, in order."""
 
@@ -231,7 +130,7 @@ class SyncMachine:
         self.state = State.NEW
         self._reader = reader
         self._hash_at = hash_at
-        self._streams: dict[LogId, _Stream] = {}
+        self._streams: dict[LogId, Stream] = {}
         self._ends: dict[LogId, int] = {}
         self._frontier = Frontier()
         self._peer_held: dict[LogId, int] = {}
@@ -427,7 +326,7 @@ class SyncMachine:
     def _show_branch(self, log: LogId) -> None:
         """The log forked: the peer gets ours whole, as proof. Neither waits for the other's."""
         self._forked.add(log)
-        self._streams[log] = _Stream(1, self._ends[log])
+        self._streams[log] = Stream(1, self._ends[log])
 
     def _entries_arrived(self, message: EntriesArrived) -> list[Effect]:
         log, last_seq = message.log, message.first_seq + len(message.raws) - 1
@@ -589,10 +488,10 @@ class SyncMachine:
     def _message(self, message: Message) -> SendMessage:
         return SendMessage(encode_message(self.collection, message))
 
-    def _stream(self, log: LogId) -> _Stream:
+    def _stream(self, log: LogId) -> Stream:
         """The stream of a log of ours, from what the peer is known to hold."""
         stream = self._streams.get(log)
         if stream is None:
-            stream = _Stream(self._peer_held.get(log, 0) + 1, self._ends[log])
+            stream = Stream(self._peer_held.get(log, 0) + 1, self._ends[log])
             self._streams[log] = stream
         return stream

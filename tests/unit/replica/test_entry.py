@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from presenced.crypto.keys import SigningKey
-from presenced.errors import LimitExceeded, PeerError, Unauthorized
+from presenced.errors import LimitExceeded, Malformed, PeerError, Unauthorized
 from presenced.ids import EntryHash, EpochId, LogId, SpaceId, StatementId
 from presenced.replica.compression import Compression
 from presenced.replica.entry import (
@@ -77,6 +77,14 @@ def test_a_nonce_is_never_used_for_two_contents() -> None:
     nonces = {parse_entry(_sealed(bytes([number]))[1]).sealed[:24] for number in range(50)}
     assert len(nonces) == 50
     assert _sealed()[1] == _sealed()[1]
+
+
+def test_the_version_is_the_integer_one_and_nothing_that_equals_it() -> None:
+    """`true` equals 1 in Python: taken for it, an entry would have two forms with one signature."""
+    _, raw = _sealed()
+    assert raw[1] == 1
+    with pytest.raises(Malformed):
+        parse_entry(raw[:1] + b"\xc3" + raw[2:])
 
 
 def test_keys_do_not_show() -> None:
