@@ -96,7 +96,7 @@ async def _run(config: Config) -> None:
             )
             enrolments = Enrolments(
                 home=home,
-                network=EnrolmentRoutes(endpoint, discovery),
+                network=EnrolmentRoutes(endpoint, linking, discovery),
                 nursery=nursery,
                 clock=clock,
                 entropy=os.urandom,
@@ -116,14 +116,17 @@ async def _run(config: Config) -> None:
             nursery.start_soon(linking.dial)
             nursery.start_soon(_claim, linking, kept.protection.value)
             nursery.start_soon(_watch_surroundings, endpoint, linking, discovery)
-            ready = {"event": "ready", "socket": str(config.socket), "port": endpoint.port}
-            print(json.dumps(ready), flush=True)
-            services.ready(f"listening on UDP port {endpoint.port}")
-            nursery.start_soon(discovery.run)
-            nursery.start_soon(services.keep_watchdog, lambda: True)
-            await _until_told_to_stop()
-            services.stopping()
-            nursery.cancel_scope.cancel()
+            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                ready = {"event": "ready", "socket": str(config.socket), "port": endpoint.port}
+                print(json.dumps(ready), flush=True)
+                services.ready(f"listening on UDP port {endpoint.port}")
+                nursery.start_soon(discovery.run)
+                nursery.start_soon(services.keep_watchdog, lambda: True)
+                async for number in signals:
+                    log.info("stopping", signal=int(number))
+                    break
+                services.stopping()
+                nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -167,10 +170,3 @@ def _open_lan(config: Config, endpoint: Endpoint, clock: Clock) -> AbstractAsync
     from presenced.net.lan import open_lan  # after the API is ready: 100 ms of start-up
 
     return open_lan(endpoint.port, clock=clock, host=config.listen_host)
-
-
-async def _until_told_to_stop() -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for number in signals:
-            log.info("stopping", signal=int(number))
-            return

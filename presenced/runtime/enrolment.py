@@ -80,6 +80,10 @@ class EnrolmentNetwork(Protocol):
         """Where that number is announced now."""
         ...
 
+    def enrolled(self, address: Address) -> None:
+        """The device that answered there is a sibling now: link with it."""
+        ...
+
     def addresses(self) -> Sequence[Address]:
         """Where this device can be dialled, for the QR code."""
         ...
@@ -229,6 +233,7 @@ class Enrolments:
             return None
         result = await self._run(stream, Entering(code=code), progress, b"")
         if isinstance(result, AddedEffect):
+            self._network.enrolled(address)
             progress.report(Added(device=result.device))
             return None
         failed = Failed(type=result.type.value, detail=result.detail)

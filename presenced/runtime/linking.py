@@ -141,6 +141,11 @@ class Linking:
         self._dialer.found(device, addresses, self._clock.now())
         self._wake()
 
+    def try_address(self, address: tuple[str, int]) -> None:
+        """A sibling answered at this address a moment ago."""
+        self._dialer.configure([address], self._clock.now())
+        self._wake()
+
     def _wake(self) -> None:
         self._changed.set()
 

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 from presenced.net.endpoint import Endpoint
 from presenced.runtime.discovery import Discovery
+from presenced.runtime.linking import Linking
 from presenced.runtime.streams import ByteStream
 
 
 class EnrolmentRoutes:
     """`enrolment.EnrolmentNetwork` over the endpoint and discovery."""
 
-    def __init__(self, endpoint: Endpoint, discovery: Discovery) -> None:
+    def __init__(self, endpoint: Endpoint, linking: Linking, discovery: Discovery) -> None:
         self._endpoint = endpoint
+        self._linking = linking
         self._discovery = discovery
 
     async def dial(self, address: tuple[str, int]) -> ByteStream:
@@ -24,6 +26,9 @@ class EnrolmentRoutes:
 
     def found(self, number: int) -> Sequence[tuple[str, int]]:
         return self._discovery.pairing(number)
+
+    def enrolled(self, address: tuple[str, int]) -> None:
+        self._linking.try_address(address)
 
     def addresses(self) -> Sequence[tuple[str, int]]:
         return self._endpoint.addresses
