@@ -19,7 +19,7 @@ from typing import Any, Final
 from pycrdt import Doc, Map
 
 from presenced.errors import HostError
-from presenced.ids import LogId, RecordId, show_id
+from presenced.ids import LogId, RecordId
 from presenced.limits import RECORD_FIELDS_MAX
 from presenced.replica.operation import CORE, decode_slot
 from presenced.replica.slot import Operation, Slot
@@ -337,11 +337,7 @@ class Document:
     ) -> list[tuple[Writer, Lane, RecordId, bytes]]:
         """Every slot of the records, with the bytes it stores."""
         index, writers, fields = self._roots[root], self._writers, self._fields
-        texts = (
-            shown_records(records)
-            if len(records) > 1
-            else [show_id(one).encode() for one in records]
-        )
+        texts = shown_records(records)
         found = []
         with self._doc.transaction() as transaction:
             held = transaction._txn
