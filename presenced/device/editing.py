@@ -32,7 +32,15 @@ from presenced.ids import Collection, DeviceId, LogId, RecordId
 from presenced.presence import follows, sessions
 from presenced.presence.choice import take_value
 from presenced.presence.draft import RecordDraft
-from presenced.presence.fields import CORE, DEVICE_MAP, FOLLOW_MAP, NAME, SESSION_MAP
+from presenced.presence.fields import (
+    CORE,
+    DEVICE_MAP,
+    FOLLOW_MAP,
+    FOLLOWED,
+    NAME,
+    SESSION_MAP,
+    STATE,
+)
 from presenced.presence.naming import follow_id
 from presenced.presence.progress import Unit
 from presenced.presence.rules import resolve
@@ -184,12 +192,12 @@ class EditBatch:
     def _follow(self, edit: Follow) -> EditResult:
         record = follow_id(edit.uri)
         slots = self._slots(FOLLOW_MAP, record)
-        if edit.imported and not slots and not edit.tags and edit.notify is None:
-            # The case of a long import: nothing to decide, one operation.
-            operation = follows.new_follow(
-                edit.uri, kind=edit.kind, title=edit.title, tick=self._tick
-            )
-            self._request[FOLLOW_MAP, record] = {operation.field: operation}
+        if not slots and not edit.tags and edit.notify is None:
+            # Nothing is known of it, so there is nothing to decide: long lists come this way.
+            core = follows.new_follow(edit.uri, kind=edit.kind, title=edit.title, tick=self._tick)
+            writes = self._request[FOLLOW_MAP, record] = {core.field: core}
+            if not edit.imported:
+                writes[STATE] = Operation(FOLLOW_MAP, record, STATE, self._tick(), FOLLOWED, {})
             return EditResult(map=FOLLOW_MAP, record=record, written=True)
         draft = self._draft(FOLLOW_MAP, record, slots=slots)
         follows.follow(draft, edit.uri, kind=edit.kind, title=edit.title, imported=edit.imported)
