@@ -106,6 +106,8 @@ class Endpoint:
         self._backlog: deque[tuple[bytes, SocketAddress]] = deque()
         self._has_backlog = trio.Event()
         self._sleep = trio.CancelScope()
+        "of the timekeeper; its deadline is the alarm"
+        self._alarm_of: LinkStream | None = None
         self._accepted, self.incoming = trio.open_memory_channel[LinkStream](PENDING_MAX)
 
     # --- what others use ---
@@ -413,9 +415,18 @@ class Endpoint:
             self.transmit(link)
 
     def _plan(self, link: LinkStream) -> None:
+        """Move the alarm: also back, as an alarm for nothing costs more than moving it."""
         link.plan()
         if link.wake_at < self._sleep.deadline:
             self._sleep.deadline = link.wake_at
+            self._alarm_of = link
+        elif link is self._alarm_of:
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        first = min(self._links, key=_wake_at, default=None)
+        self._alarm_of = first
+        self._sleep.deadline = inf if first is None else first.wake_at
 
     def _send(self, data: bytes, address: SocketAddress) -> int | None:
         """Send, or keep for later if the socket is full. The errno if it cannot be reached."""
@@ -472,8 +483,12 @@ class Endpoint:
             for link in tuple(self._links):
                 if link.wake_at <= now:
                     link.tick(now)
-            earliest = min((link.wake_at for link in self._links), default=inf)
-            self._sleep = trio.CancelScope(deadline=earliest)
+            self._sleep = trio.CancelScope()
+            self._set_alarm()
+
+
+def _wake_at(link: LinkStream) -> float:
+    return link.wake_at
 
 
 def _destination_id(data: bytes) -> bytes:

@@ -56,6 +56,9 @@ UNACKNOWLEDGED_BYTES_MAX: Final = 1024 * 1024
 WRITE_BYTES: Final = 256 * 1024
 "bytes given to the transport at a time, so that a large send fills its buffer by this much over"
 
+SENT_BEFORE_YIELD_BYTES: Final = 64 * 1024
+"sent without waiting before other tasks get their turn; a small message counts for 1 KiB"
+
 STREAM_WINDOW_BYTES: Final = 4 * 1024 * 1024
 "bytes of one stream held here unread (out of order ones included); then the peer must wait"
 

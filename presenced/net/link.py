@@ -11,7 +11,7 @@ answered in time ends the connection, so that a vanished peer is noticed without
 from __future__ import annotations
 
 from math import inf
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 from aioquic.quic import events
@@ -23,11 +23,14 @@ from presenced.net.limits import (
     FLUSH_SECONDS_MAX,
     PENDING_SECONDS_MAX,
     PROBE_ANSWER_SECONDS_MAX,
+    SENT_BEFORE_YIELD_BYTES,
     UNACKNOWLEDGED_BYTES_MAX,
     WRITE_BYTES,
 )
 from presenced.net.quic import STREAM_ID, Connection
 from presenced.net.udp import SocketAddress, show_address
+
+_MESSAGE_BYTES_MIN: Final = 1_024
 
 
 class Carrier(Protocol):
@@ -87,6 +90,7 @@ class LinkStream:
         self._readers = trio.lowlevel.ParkingLot()
         self._writers = trio.lowlevel.ParkingLot()
         self._sending = False
+        self._before_yield = SENT_BEFORE_YIELD_BYTES
 
     @property
     def remote(self) -> tuple[str, int]:
@@ -133,8 +137,12 @@ class LinkStream:
                     raise trio.BrokenResourceError("the connection has ended")
                 self.connection.send_stream_data(STREAM_ID, data[start : start + WRITE_BYTES])
                 self._carrier.transmit(self)
-            # After the datagram left, not before: a schedule point costs 20 µs of latency.
-            await trio.lowlevel.cancel_shielded_checkpoint()
+            # After the datagram left, and not each time: a turn of the scheduler costs 30 µs,
+            # a fifth of what a small message costs in all.
+            self._before_yield -= max(len(data), _MESSAGE_BYTES_MIN)
+            if self._before_yield <= 0:
+                self._before_yield = SENT_BEFORE_YIELD_BYTES
+                await trio.lowlevel.cancel_shielded_checkpoint()
         finally:
             self._sending = False
 

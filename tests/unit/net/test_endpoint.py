@@ -23,6 +23,7 @@ from presenced.net.limits import (
     DIALLER_PING_SECONDS,
     PENDING_SECONDS_MAX,
     PROBE_ANSWER_SECONDS_MAX,
+    SENT_BEFORE_YIELD_BYTES,
     STREAM_WINDOW_BYTES,
     UNACKNOWLEDGED_BYTES_MAX,
     WRITE_BYTES,
@@ -137,9 +138,27 @@ async def test_a_small_message_leaves_in_the_same_tick() -> None:
             await trio.sleep(0.05)
             before = a.bytes_out
             sending = near.send_all(b"now")
-            sending.send(None)  # one step, up to its first schedule point
+            with pytest.raises(StopIteration):
+                sending.send(None)  # without a turn of the scheduler
             assert a.bytes_out > before
-            sending.close()
+
+
+async def test_many_small_messages_give_others_their_turn() -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    with trio.fail_after(10):
+        async with open_pair() as (_a, _b, near, _far), trio.open_nursery() as nursery:
+            nursery.start_soon(other)
+            for _ in range(6 * SENT_BEFORE_YIELD_BYTES // 1024):
+                await near.send_all(b"x")
+            assert turns >= 2
+            nursery.cancel_scope.cancel()
 
 
 async def test_closing_tells_the_other_side_at_once() -> None:
