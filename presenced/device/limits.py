@@ -10,8 +10,8 @@ DEBTS_AT_ONCE_MAX: Final = 256
 EDITS_PER_COMMIT_MAX: Final = 10_000
 "edits that one commit takes; more wait for the next"
 
-EARLY_MESSAGES_MAX: Final = 16
-"sync messages of one collection kept until our own side has begun; a peer sends one, its frontier"
+EARLY_MESSAGES_MAX: Final = 4
+"sync messages of one collection kept until our side has begun; a peer sends its frontier only"
 
 RESUME_MS: Final = 10_000
 "after entries were not taken for lack of room, milliseconds until we ask again"

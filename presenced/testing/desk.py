@@ -32,7 +32,9 @@ from presenced.presence.naming import follow_id
 from presenced.testing.byte_pair import START
 from presenced.testing.link_doubles import SeededEntropy
 from presenced.testing.sim_disk import SimDisk
+from presenced.trust.bodies import Body
 from presenced.trust.identity import new_device_secrets
+from presenced.trust.statement import sign_statement
 
 DELIVERIES_MAX: Final = 20_000
 "deliveries after which two machines are said not to come to rest"
@@ -164,6 +166,16 @@ class Desk:
     def _set(self, mono_ms: int) -> None:
         passed = mono_ms - self.now.mono_ms
         self.now = Instant(mono_ms, self.now.wall_ms + passed)
+
+    def sign(self, body: Body) -> None:
+        """Sign a statement and take it in, as a command that this version does not have would."""
+        membership = self.machine.membership
+        heads = membership.dag.citable_heads
+        statement = sign_statement(membership.secrets.signing, membership.dag.anchor, heads, body)
+        taken = membership.dag.add(statement)
+        self.machine._keep_statements(taken)
+        self.machine._trust_changed(self.now)
+        self.perform(self.machine._decide(self.now))
 
     # --- links ---
 
