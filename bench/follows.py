@@ -3,13 +3,15 @@
 What matters for bytes and time is how much the lines share. Six in ten lie on one of a few dozen
 large hosts (video channels, podcast and newsletter hosting) whose addresses differ only in an
 identifier that does not compress; the others on hosts of their own, some with several feeds.
-URLs have 40 to 90 characters, titles 20 to 60, and no URL comes twice.
+Words are as frequent as in any language: the n-th one as 1/(n + 2.7) (Zipf and Mandelbrot). URLs
+have 40 to 90 characters, titles 20 to 60, and no URL comes twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from random import Random
 
 from mnemonic import Mnemonic
@@ -59,6 +61,7 @@ _PATHS = (
     "/category/{word}/feed/",
     "/{word}/{word}/rss.xml",
 )
+_ZIPF_SHIFT = 2.7
 _SMALL_WORDS = ("the", "of", "and", "for", "with", "in", "on", "a", "from", "about")
 _KINDS_SMALL = ("feed", "feed", "feed", "feed", "podcast", "person")
 
@@ -72,10 +75,24 @@ class Follow:
     kind: str
 
 
+class _Words:
+    """A vocabulary whose words are as frequent as those of a language."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._words = Mnemonic("english").wordlist
+        Random(0).shuffle(self._words)  # the list is sorted by letter, not by frequency
+        ranks = range(1, len(self._words) + 1)
+        self._weights = list(accumulate(1 / (rank + _ZIPF_SHIFT) for rank in ranks))
+
+    def draw(self) -> str:
+        return self._random.choices(self._words, cum_weights=self._weights)[0]
+
+
 def realistic_follows(count: int, *, seed: int) -> Iterator[Follow]:
     """Yield `count` follows with distinct URIs."""
     random = Random(seed)
-    words = Mnemonic("english").wordlist
+    words = _Words(random)
     hosts: list[str] = []
     seen: set[str] = set()
     while len(seen) < count:
@@ -89,17 +106,17 @@ def realistic_follows(count: int, *, seed: int) -> Iterator[Follow]:
             yield Follow(uri=uri, title=_title(random, words), kind=kind)
 
 
-def _on_small_host(random: Random, words: list[str], hosts: list[str]) -> str:
+def _on_small_host(random: Random, words: _Words, hosts: list[str]) -> str:
     if hosts and random.random() < SECOND_FEED_SHARE:
         host = random.choice(hosts)
     else:
-        host = f"www.{random.choice(words)}-{random.choice(words)}-{random.choice(words)}"
+        host = f"www.{words.draw()}-{words.draw()}-{words.draw()}"
         host += f".{random.choice(_ENDINGS)}"
         hosts.append(host)
     return f"https://{host}{_filled(random.choice(_PATHS), random, words)}"
 
 
-def _filled(pattern: str, random: Random, words: list[str]) -> str:
+def _filled(pattern: str, random: Random, words: _Words) -> str:
     parts = []
     for piece in pattern.split("{"):
         if "}" not in piece:
@@ -110,9 +127,9 @@ def _filled(pattern: str, random: Random, words: list[str]) -> str:
     return "".join(parts)
 
 
-def _drawn(name: str, random: Random, words: list[str]) -> str:
+def _drawn(name: str, random: Random, words: _Words) -> str:
     if name == "word":
-        return random.choice(words)
+        return words.draw()
     if name == "uuid":
         digits = "".join(random.choices(_HEX, k=32))
         return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
@@ -127,10 +144,10 @@ def _drawn(name: str, random: Random, words: list[str]) -> str:
     return "".join(random.choices(characters, k=int(length)))
 
 
-def _title(random: Random, words: list[str]) -> str:
+def _title(random: Random, words: _Words) -> str:
     length = random.randint(TITLE_CHARACTERS[0], TITLE_CHARACTERS[1] - 10)
-    title = random.choice(words).capitalize()
+    title = words.draw().capitalize()
     while len(title) < length:
         joint = f"{random.choice(_SMALL_WORDS)} " if random.random() < 0.3 else ""
-        title = f"{title} {joint}{random.choice(words).capitalize()}"
+        title = f"{title} {joint}{words.draw().capitalize()}"
     return title[: TITLE_CHARACTERS[1]].rstrip()

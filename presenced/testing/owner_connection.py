@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -50,6 +50,16 @@ class OwnerConnection:
         status, document = self.request("POST", "/v1/edits", list(edits))
         assert status == 200, (status, document)
         return document
+
+    def import_follows(self, follows: Iterable[dict[str, Any]]) -> Any:
+        """Many follows, streamed in, committed as they arrive; what the daemon said at the end."""
+        lines = (json.dumps(follow).encode() + b"\n" for follow in follows)
+        self._http.request("POST", "/v1/import", lines, encode_chunked=True)
+        response = self._http.getresponse()
+        assert response.status == 200, response.status
+        done = json.loads(response.read().splitlines()[-1])
+        assert done["event"] == "done", done
+        return done
 
     def events(self) -> Iterator[tuple[str, Any]]:
         """Kind and data of each event from now on. Takes the connection for itself.
