@@ -25,16 +25,26 @@ class ContentDigest:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._buckets = [bytes(HASH_BYTES)] * BUCKETS
+        self._last: tuple[tuple[Collection, list[StatementId]], bytes] | None = None
 
     def digest(self, collection: Collection, heads: Sequence[StatementId]) -> bytes:
         """32 bytes over the document as flushed and these membership heads."""
+        sorted_heads = sorted(heads)
+        over = (collection, sorted_heads)
         dirty = self._document.dirty
         if dirty:
             self._hash_again(dirty)
             dirty.clear()
-        return hash_bytes(
-            DIGEST_DOMAIN, collection.encode("ascii"), b"".join(sorted(heads)), *self._buckets
+        elif self._last is not None and self._last[0] == over:
+            return self._last[1]
+        digest = hash_bytes(
+            DIGEST_DOMAIN,
+            collection.encode("ascii"),
+            b"".join(sorted_heads),
+            b"".join(self._buckets),
         )
+        self._last = (over, digest)
+        return digest
 
     def _hash_again(self, dirty: set[int]) -> None:
         pieces: dict[int, list[bytes]] = {bucket: [] for bucket in dirty}

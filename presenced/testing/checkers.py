@@ -104,6 +104,10 @@ class EqualEntriesEqualDigest(Checker):
         self._last: dict[tuple[int, Collection], bytes] = {}
 
     def after_step(self, world: SimWorld) -> None:
+        if world.lots.random() < 0.3:
+            self.at_rest(world)
+
+    def at_rest(self, world: SimWorld) -> None:
         for device, replica in _loaded_replicas(world):
             point = replica.point()
             place = (device.index, replica.collection)
@@ -280,7 +284,7 @@ class ViewsAreResolvedRecords(Checker):
 
     def after_step(self, world: SimWorld) -> None:
         for device in world.running:
-            if device.batch is None and world.lots.random() < 0.04:
+            if device.batch is None and world.lots.random() < 0.02:
                 self._check(device)
 
     def at_rest(self, world: SimWorld) -> None:
@@ -322,18 +326,17 @@ class RestartsAreFaithful(Checker):
 
     def after_step(self, world: SimWorld) -> None:
         for device in world.running:
-            if device.batch is None and world.lots.random() < 0.02:
+            if device.batch is None and world.lots.random() < 0.005:
                 self._check_rebuilt(device)
 
     def at_rest(self, world: SimWorld) -> None:
-        for device in world.members:
-            self._check_rebuilt(device)
+        self._check_rebuilt(world.lots.choice(world.members))
         whole = [device for device in world.members if _is_whole(device.disk)]
         if whole:
             device = world.lots.choice(whole)
-            for collection in COLLECTIONS:
-                self._check_any_order(world, device, collection)
-                self._check_base(device, collection)
+            collection = world.lots.choice(COLLECTIONS)
+            self._check_any_order(world, device, collection)
+            self._check_base(device, collection)
 
     def _check_rebuilt(self, device: SimDevice) -> None:
         machine = device.machine

@@ -48,6 +48,9 @@ BACKOFF_US_MIN: Final = 200 * MS
 BACKOFF_US_MAX: Final = 600 * SECOND
 "a device that finds nobody looks again at random within a time that doubles from one to the other"
 
+LASTED_US: Final = 10 * SECOND
+"after a link that lasted so long it looks again without back-off"
+
 
 class CrashPoint(Enum):
     """Where the process dies, relative to the next commit."""
@@ -414,6 +417,7 @@ class SimDevice:
             return
         self._last_link += 1
         end.number = LinkNumber(self._last_link)
+        end.up_at = self.world.agenda.now
         self.numbered[end.number] = end
         self.world.say(self.name, "link up to", self.world.devices[end.peer_index].name)
         self.perform(
@@ -428,9 +432,11 @@ class SimDevice:
         if end not in self.ends:
             return
         self.ends.remove(end)
+        if self.world.agenda.now - end.up_at > LASTED_US:
+            self._backoff_us = BACKOFF_US_MIN
         if end.number is not None:
             self.numbered.pop(end.number, None)
             if self.machine is not None:
                 self.world.say(self.name, "link down to", self.world.devices[end.peer_index].name)
                 self.perform(self.machine.link_down(end.number, self.now))
-        self.dial_soon()
+        self._plan_dial()

@@ -44,6 +44,8 @@ class LinkEnd:
     def __init__(self, owner: LinkOwner, wire: Wire, side: int) -> None:
         self.number: LinkNumber | None = None
         "what the device machine calls the link, once it is up"
+        self.up_at = 0
+        "true time"
         self.wire = wire
         self.side = side
         self.peer_index = wire.pair[1 - side]
