@@ -29,7 +29,6 @@ from typing import Final
 import ifaddr
 import structlog
 import trio
-from zeroconf import Error as ZeroconfError
 from zeroconf import IPVersion, ServiceInfo, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
@@ -188,7 +187,7 @@ class _Responder:
             self._reopening = False
             try:
                 await self._serve()
-            except (OSError, RuntimeError, ZeroconfError) as error:
+            except Exception as error:  # whatever zeroconf meets here, mDNS can do without
                 if self.state is not LanState.UNAVAILABLE:
                     log.warning("mDNS is not available", error=type(error).__name__)
                 self.state = LanState.UNAVAILABLE
