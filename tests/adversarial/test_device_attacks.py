@@ -177,8 +177,7 @@ def test_a_replayed_message_changes_nothing() -> None:
     for _ in range(3):
         first.hear(link.number(first), message)
     assert first.digests() == before
-    goes_on_with = Follow(uri=FEED, title="One")
-    first.edit(goes_on_with)
+    first.edit(Follow(uri=FEED, title="One"))
     rest(line)
     assert second.follows() == first.follows()
 
@@ -203,7 +202,7 @@ def test_other_content_under_the_same_entries_is_an_alert(
 
     def lies(replica: Replica) -> bytes:
         own = replica is second.machine.shelf.replicas["follows"]
-        return b"another" if False else (bytes(32) if own else digest(replica))
+        return bytes(32) if own else digest(replica)
 
     monkeypatch.setattr(Replica, "digest", lies)
     first.pass_ms(2_000)
@@ -252,7 +251,7 @@ def test_asking_for_snapshots_without_end_gives_none_to_who_has_entries() -> Non
 
 
 def test_a_second_and_a_hundredth_link_of_one_device_leave_one() -> None:
-    first, second, line, attacker, link = attacked()
+    first, second, line, attacker, _ = attacked()
     for _ in range(100):
         Line(attacker, first)
     assert len(first.machine.links) == 2
