@@ -195,10 +195,17 @@ def w2(counts: Sequence[int], websocket: dict[str, Any]) -> Iterator[Figure]:
 def catch_up_seconds(follows: Sequence[dict[str, Any]]) -> float:
     """From the moment that links are allowed again until B lists everything."""
     with paired_daemons() as (laptop, box):
-        hold_links(laptop, "down")
-        wait_unlinked(laptop, box)
+        have_met(laptop, box)
         import_follows(laptop, follows)
         return seconds_to_see(laptop, box, len(follows))
+
+
+def have_met(laptop: ScratchDaemon, box: ScratchDaemon) -> None:
+    """Something on both before they part: a device that has nothing is not catching up."""
+    laptop.ask("follow", "https://example.org/first", "--title", "The first")
+    wait_converged(laptop, box)
+    hold_links(laptop, "down")
+    wait_unlinked(laptop, box)
 
 
 def seconds_to_see(laptop: ScratchDaemon, box: ScratchDaemon, count: int) -> float:
@@ -224,12 +231,11 @@ def catch_up_bytes(follows: Sequence[dict[str, Any]]) -> int:
             box.start()
             pair(laptop, box, via=recorder.address)
             wait_linked(laptop, box)
-            hold_links(laptop, "down")
-            wait_unlinked(laptop, box)
+            have_met(laptop, box)
             import_follows(laptop, follows)
             before = recorder.bytes_carried
             hold_links(laptop, "up")
-            wait_follows(box, len(follows))
+            wait_follows(box, len(follows) + 1)
             wait_converged(laptop, box, seconds=SECONDS_MAX)
             return recorder.bytes_carried - before
 
