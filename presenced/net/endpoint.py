@@ -23,22 +23,13 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from math import inf
 from typing import Final
 
 import structlog
 import trio
-from aioquic.buffer import Buffer  # type: ignore[attr-defined]
-from aioquic.quic.packet import (
-    QuicHeader,
-    QuicPacketType,
-    encode_quic_retry,
-    pull_quic_header,
-)
-from aioquic.quic.retry import QuicRetryTokenHandler
 
-from presenced.net.admission import Admission, Verdict
+from presenced.net.door import Challenge, Door, Newcomer
 from presenced.net.errors import CannotListen, DialFailed, PortInUse
 from presenced.net.farewells import Farewells
 from presenced.net.limits import (
@@ -52,24 +43,19 @@ from presenced.net.limits import (
     PENDING_MAX,
 )
 from presenced.net.link import LinkStream
-from presenced.net.quic import CID_BYTES, VERSION, Connection, accepting, dialling
+from presenced.net.quic import CID_BYTES, Connection, dialling
 from presenced.net.udp import (
     SocketAddress,
     datagram_bytes_to,
     open_socket,
-    plain_address,
     read_reports,
     show_address,
-    source_of,
     to_socket_address,
 )
 
 __all__ = ["CannotListen", "DialFailed", "Endpoint", "LinkStream", "PortInUse", "open_endpoint"]
 
 log = structlog.get_logger(__name__)
-
-_INITIAL_BYTES_MIN: Final = 1_200
-"RFC 9000 §14.1: a shorter Initial is not answered"
 
 _UNREACHABLE: Final = frozenset(
     {
@@ -90,7 +76,6 @@ class Endpoint:
     """See the module. Made by `open_endpoint`."""
 
     def __init__(self, sock: socket.socket) -> None:
-        now = trio.current_time()
         self.bytes_in = 0
         self.bytes_out = 0
         self._sock = sock
@@ -99,9 +84,7 @@ class Endpoint:
         self._routes: dict[bytes, LinkStream] = {}
         self._links: dict[LinkStream, None] = {}
         "in the order they began"
-        self._admission = Admission(now)
-        self._retry = QuicRetryTokenHandler()
-        self._accepting = accepting()
+        self._door = Door(trio.current_time())
         self._farewells = Farewells()
         self._backlog: deque[tuple[bytes, SocketAddress]] = deque()
         self._has_backlog = trio.Event()
@@ -212,9 +195,9 @@ class Endpoint:
 
     def stranger_no_more(self, link: LinkStream) -> None:
         """The peer is authenticated, or the connection over: it is not counted as pending."""
-        if link.inbound and link.is_stranger:
+        if link.is_stranger:
             link.is_stranger = False
-            self._admission.left(source_of(link.address))
+            self._door.leave(link.address)
 
     def forget(self, link: LinkStream) -> None:
         """The connection is over; its last datagrams have been sent."""
@@ -286,59 +269,18 @@ class Endpoint:
 
     def _admit(self, data: bytes, address: SocketAddress) -> LinkStream | None:
         """A new connection for a stranger's first datagram, if there is room for one."""
-        if self._paused or len(data) < _INITIAL_BYTES_MIN or len(self._links) >= CONNECTIONS_MAX:
+        if self._paused or len(self._links) >= CONNECTIONS_MAX:
             return None
-        try:
-            header = pull_quic_header(Buffer(data=data), host_cid_length=CID_BYTES)
-        except ValueError:
-            return None
-        if header.packet_type != QuicPacketType.INITIAL or header.version != VERSION:
-            return None
-        now = trio.current_time()
-        original, retried = header.destination_cid, None
-        if header.token:
-            try:
-                original = self._retry.validate_token(
-                    address=plain_address(address),
-                    destination_cid=header.destination_cid,
-                    token=header.token,
-                    now=now,
-                )
-            except ValueError:
-                return None
-            retried = header.destination_cid
-        source = source_of(address)
-        verdict = self._admission.decide(source, has_proved_address=bool(retried), now=now)
-        if verdict is Verdict.CHALLENGE:
-            self._send(self._make_retry(header, address, now), address)
-        if verdict is not Verdict.ADMIT:
-            return None
-        if self._admission.pending >= PENDING_MAX:
-            oldest = next(link for link in self._links if link.inbound and link.is_stranger)
-            oldest.abort("too many strangers")
-        connection = Connection(
-            configuration=replace(self._accepting, max_datagram_size=datagram_bytes_to(address)),
-            original_destination_connection_id=original,
-            retry_source_connection_id=retried,
-        )
-        self._admission.entered(source)
-        return self._add(connection, address, first_id=header.destination_cid)
-
-    def _make_retry(self, header: QuicHeader, address: SocketAddress, now: float) -> bytes:
-        cid = os.urandom(CID_BYTES)
-        token = self._retry.create_token(
-            address=plain_address(address),
-            original_destination_connection_id=header.destination_cid,
-            retry_source_connection_id=cid,
-            now=now,
-        )
-        return encode_quic_retry(
-            version=VERSION,
-            source_cid=cid,
-            destination_cid=header.source_cid,
-            original_destination_cid=header.destination_cid,
-            retry_token=token,
-        )
+        is_full = self._door.is_full
+        match self._door.knock(data, address, trio.current_time()):
+            case Challenge(datagram=datagram):
+                self._send(datagram, address)
+            case Newcomer(connection=connection, first_id=first_id):
+                if is_full:
+                    oldest = next(link for link in self._links if link.is_stranger)
+                    oldest.abort("too many strangers")
+                return self._add(connection, address, first_id=first_id)
+        return None
 
     # --- datagrams ---
 
@@ -482,9 +424,17 @@ class Endpoint:
             now = trio.current_time()
             for link in tuple(self._links):
                 if link.wake_at <= now:
-                    link.tick(now)
+                    self._tick(link, now)
             self._sleep = trio.CancelScope()
             self._set_alarm()
+
+    @staticmethod
+    def _tick(link: LinkStream, now: float) -> None:
+        try:
+            link.tick(now)
+        except Exception as error:  # as with datagrams: it ends this link only
+            log.warning("connection broken by its timer", error=repr(error))
+            link.abort("broken by its timer")
 
 
 def _wake_at(link: LinkStream) -> float:

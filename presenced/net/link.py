@@ -185,7 +185,8 @@ class LinkStream:
 
     def probe(self, now: float) -> None:
         """Find out soon whether the peer is still there."""
-        if not self._ended and self.shaken.is_set():
+        is_asked = self._answer_by <= now + PROBE_ANSWER_SECONDS_MAX
+        if self.is_connected and not is_asked:  # an ICMP error answers each ping to the dead
             self._ping(now, PROBE_ANSWER_SECONDS_MAX)
             self._carrier.transmit(self)
 

@@ -76,7 +76,7 @@ async def test_a_cancelled_dial_leaves_no_connection_on_either_side() -> None:
             link = await a.dial((LOOPBACK, b.port))
             link.abort("enough")
 
-        b._admission.decide = _always_admit(b)  # type: ignore[method-assign]
+        b._door.admission.decide = _always_admit(b)  # type: ignore[method-assign]
         assert await cancel_everywhere(act) > 5
         assert a.links == ()
         with trio.fail_after(5):
@@ -92,7 +92,7 @@ def _always_admit(endpoint: Endpoint) -> Callable[..., object]:
 
 async def test_a_cancelled_read_takes_nothing_and_a_cancelled_close_still_closes() -> None:
     async with open_endpoint(LOOPBACK, 0) as a, open_endpoint(LOOPBACK, 0) as b:
-        b._admission.decide = _always_admit(b)  # type: ignore[method-assign]
+        b._door.admission.decide = _always_admit(b)  # type: ignore[method-assign]
         near = await a.dial((LOOPBACK, b.port))
         await near.send_all(b"first")
         far = await b.incoming.receive()

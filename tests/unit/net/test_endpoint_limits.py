@@ -123,15 +123,16 @@ async def test_a_burst_gives_the_rest_of_the_daemon_its_turn() -> None:
         endpoint._receive = receive  # type: ignore[method-assign,assignment]
         await trio.testing.wait_all_tasks_blocked()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            for _ in range(3 * DATAGRAMS_EACH_WAKEUP):
+            for _ in range(6 * DATAGRAMS_EACH_WAKEUP):
                 sock.sendto(b"noise!!", (LOOPBACK, endpoint.port))
         nursery.start_soon(other)
         with trio.fail_after(5):
-            while len(turns_between) < 3 * DATAGRAMS_EACH_WAKEUP:
+            while len(turns_between) < 6 * DATAGRAMS_EACH_WAKEUP:
                 await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
     batches = [turns_between.count(turn) for turn in set(turns_between)]
-    assert max(batches) <= DATAGRAMS_EACH_WAKEUP
+    # trio runs the ready tasks in either order, so that two turns of the reader may meet
+    assert max(batches) <= 2 * DATAGRAMS_EACH_WAKEUP
 
 
 async def test_connections_that_nobody_accepts_are_ended() -> None:
