@@ -7,7 +7,8 @@ answers is decided by the link machine; nothing is dialled for a device that is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from math import inf
 from typing import Final
 
@@ -23,13 +24,15 @@ from presenced.local.owner import LinkFacts
 from presenced.net.dialing import Dial, Dialer
 from presenced.net.endpoint import Endpoint
 from presenced.net.link import LinkStream
+from presenced.runtime.addresses import own_addresses
 from presenced.runtime.enrolment import Enrolments
 from presenced.runtime.home import Home
 from presenced.runtime.link_driver import LinkDriver
+from presenced.runtime.streams import closed_after
 from presenced.trust.attestation import Appraisal, Evidence, open_policy
 from presenced.trust.hello import Mode
 from presenced.trust.inbound import Arrived, Inbound, Refused
-from presenced.trust.link import LinkConfig, LinkMachine
+from presenced.trust.link import LinkConfig, LinkMachine, LinkUp
 from presenced.wire import decode, encode
 
 log = structlog.get_logger(__name__)
@@ -48,9 +51,13 @@ class SeenPeer:
 
 @dataclass(slots=True, eq=False)
 class _Link:
-    driver: LinkDriver
     stream: LinkStream
     since_ms: int
+    dialled: Dial | None
+    driver: LinkDriver | None = None
+    device: DeviceId | None = None
+    "whose it was when it was last looked at"
+    named: trio.Event = field(default_factory=trio.Event)
 
 
 class Linking:
@@ -76,6 +83,7 @@ class Linking:
         self._entropy = entropy
         self._links: set[_Link] = set()
         self._changed = trio.Event()
+        self._siblings: set[DeviceId] = set()
         self.seen: dict[DeviceId, SeenPeer] = {}
 
     # --- what others ask ---
@@ -88,7 +96,7 @@ class Linking:
     def addresses(self) -> Sequence[str]:
         return [
             f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            for host, port in self._endpoint.addresses
+            for host, port in own_addresses(self._endpoint)
         ]
 
     @property
@@ -99,7 +107,7 @@ class Linking:
         machine = self._home.driver.machine if self._home.settled.is_set() else None
         found = []
         for link in self._links:
-            device = link.driver.peer
+            device = None if link.driver is None else link.driver.peer
             if device is None or machine is None:
                 continue
             host, port = link.stream.remote
@@ -124,7 +132,6 @@ class Linking:
         if down:
             self._endpoint.pause()
             while self._links:
-                self._changed = trio.Event()
                 await self._changed.wait()
         else:
             self._endpoint.resume()
@@ -146,8 +153,20 @@ class Linking:
         self._dialer.configure([address], self._clock.now())
         self._wake()
 
+    def membership_changed(self) -> None:
+        """Other devices to link with: name links that were nobody's, forget who was removed."""
+        siblings = set(self._home.driver.machine.membership.siblings)
+        for device in self._siblings - siblings:
+            self._dialer.forget(device)
+        self._siblings = siblings
+        for link in self._links:
+            self._name(link)
+        self._wake()
+
     def _wake(self) -> None:
-        self._changed.set()
+        """Something changed: whoever waits looks again."""
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
 
     # --- answering ---
 
@@ -158,41 +177,38 @@ class Linking:
                 nursery.start_soon(self._answer_one, stream, enrolments)
 
     async def _answer_one(self, stream: LinkStream, enrolments: Enrolments) -> None:
-        inbound = Inbound(
-            enrolling=enrolments.answering,
-            linking=self._home.settled.is_set(),
-            entropy=self._entropy,
-            now=self._clock.now(),
-        )
-        decision = None
-        while decision is None:
-            data = await stream.receive_some()
-            if not data:
-                break
-            decision = inbound.receive_bytes(data, self._clock.now())
-        if isinstance(decision, Arrived):
-            if decision.mode is Mode.ENROL and enrolments.answering:
-                await enrolments.answer(stream, decision.received)
-                return
-            if decision.mode is Mode.LINK and self._home.settled.is_set():
-                await self._run(stream, initiator=False, early=decision.received)
-                return
-        try:
-            if isinstance(decision, Refused) and decision.answer:
-                await stream.send_all(decision.answer)
-        except trio.BrokenResourceError:
-            pass
-        await stream.aclose()
+        async with closed_after(stream):
+            inbound = Inbound(
+                enrolling=enrolments.answering,
+                linking=self._home.settled.is_set(),
+                entropy=self._entropy,
+                now=self._clock.now(),
+            )
+            decision = None
+            while decision is None:
+                data = await stream.receive_some()
+                if not data:
+                    return
+                decision = inbound.receive_bytes(data, self._clock.now())
+            if isinstance(decision, Arrived):
+                if decision.mode is Mode.ENROL and enrolments.answering:
+                    await enrolments.answer(stream, decision.received)
+                elif decision.mode is Mode.LINK and self._home.settled.is_set():
+                    await self._run(stream, early=decision.received)
+            elif isinstance(decision, Refused) and decision.answer:
+                with suppress(trio.BrokenResourceError):
+                    await stream.send_all(decision.answer)
 
     # --- dialling ---
 
     async def dial(self) -> None:
         """Dial whom the dialer names, until cancelled. Begins once there is an identity."""
         await self._home.settled.wait()
+        self._siblings = set(self._home.driver.machine.membership.siblings)
         self._remember()
         async with trio.open_nursery() as nursery:
             while True:
-                self._changed = trio.Event()
+                changed = self._changed
                 now = self._clock.now()
                 delay = inf
                 if not self._endpoint.paused:
@@ -201,7 +217,7 @@ class Linking:
                     if (wakeup := self._dialer.next_wakeup(now)) is not None:
                         delay = max(0, wakeup.mono_ms - now.mono_ms) / 1000
                 with trio.move_on_after(delay):
-                    await self._changed.wait()
+                    await changed.wait()
 
     async def _dial_one(self, dial: Dial) -> None:
         """Dial an address; if nobody known is expected there, try each sibling that may be."""
@@ -211,10 +227,9 @@ class Linking:
             self._dialer.failed(dial.address, self._clock.now())
             self._wake()
             return
-        link = await self._run(
-            stream, initiator=True, expected=dial.device or self._only_sibling(), dialled=dial
-        )
-        if link.up is None:
+        async with closed_after(stream):
+            came_up = await self._run(stream, dialled=dial)
+        if not came_up:
             self._dialer.failed(dial.address, self._clock.now())
             self._wake()
 
@@ -242,73 +257,96 @@ class Linking:
     # --- one link ---
 
     async def _run(
-        self,
-        stream: LinkStream,
-        *,
-        initiator: bool,
-        early: bytes = b"",
-        expected: DeviceId | None = None,
-        dialled: Dial | None = None,
-    ) -> LinkDriver:
+        self, stream: LinkStream, *, early: bytes = b"", dialled: Dial | None = None
+    ) -> bool:
+        """Run a link to its end; whether it was ever up. `dialled`: we are the initiator."""
         await self._evidence_known.wait()
-        home = self._home
-        membership = home.driver.machine.membership
-        peers = home.peers
-        peers.use(membership)
-        machine = LinkMachine(
-            initiator=initiator,
-            config=LinkConfig(
-                space=membership.space,
-                static=membership.secrets.static,
-                device=membership.device,
-                counter=await home.next_link_counter() if initiator else 0,
-                evidence=self._evidence,
-                policy=open_policy(self._evidence),
-                expected=expected,
-            ),
-            peers=peers,
-            entropy=self._entropy,
-            now=self._clock.now(),
-        )
-        driver = LinkDriver(
+        link = _Link(stream, self._clock.now().wall_ms, dialled)
+        try:
+            machine = await self._machine(dialled)
+        except HostError as error:  # the counter could not be kept: this link cannot be
+            log.error("no link", code=error.code)
+            return False
+        driver = link.driver = LinkDriver(
             machine=machine,
             stream=stream,
-            inbound=not initiator,
-            device=home.driver,
+            inbound=dialled is None,
+            device=self._home.driver,
             clock=self._clock,
+            came_up=lambda up: self._came_up(link, up),
         )
-        link = _Link(driver, stream, self._clock.now().wall_ms)
         self._links.add(link)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._note_up, driver, dialled)
+                nursery.start_soon(self._keep_what_it_taught, link)
                 closed = await driver.run(early)
                 nursery.cancel_scope.cancel()
             log.info("link ended", code=closed.code, detail=closed.detail, by_peer=closed.by_peer)
         finally:
             self._links.discard(link)
-            self._note_down(driver)
-        return driver
+            self._went_down(link)
+        return driver.up is not None
 
-    async def _note_up(self, driver: LinkDriver, dialled: Dial | None) -> None:
-        await driver.up_event.wait()
-        assert driver.up is not None
-        device, now = driver.up.peer, self._clock.now()
+    async def _machine(self, dialled: Dial | None) -> LinkMachine:
+        """Raises `HostError` if a dial's counter cannot be kept."""
+        home = self._home
+        membership = home.driver.machine.membership
+        home.peers.use(membership)
+        return LinkMachine(
+            initiator=dialled is not None,
+            config=LinkConfig(
+                space=membership.space,
+                static=membership.secrets.static,
+                device=membership.device,
+                counter=0 if dialled is None else await home.next_link_counter(),
+                evidence=self._evidence,
+                policy=open_policy(self._evidence),
+                expected=None if dialled is None else dialled.device or self._only_sibling(),
+            ),
+            peers=home.peers,
+            entropy=self._entropy,
+            now=self._clock.now(),
+        )
+
+    def _came_up(self, link: _Link, up: LinkUp) -> None:
+        if up.peer is not None:
+            self._named(link, up.peer, up)
+        link.named.set()
+
+    def _name(self, link: _Link) -> None:
+        """Whose a link is may become known, and change, while it is up."""
+        driver = link.driver
+        device = None if driver is None else driver.peer
+        if driver is None or driver.up is None or device == link.device:
+            return
         if device is not None:
-            self.seen[device] = SeenPeer(last_seen_ms=now.wall_ms, appraisal=driver.up.appraisal)
-            if dialled is None:
-                self._dialer.linked(device)
-            else:
-                self._dialer.succeeded(dialled.address, device, now)
-                await self._keep_addresses()
-        if self._home.peers.changed:
-            await self._home.keep_counters()
+            self._named(link, device, driver.up)
 
-    def _note_down(self, driver: LinkDriver) -> None:
-        device, now = driver.peer, self._clock.now()
+    def _named(self, link: _Link, device: DeviceId, up: LinkUp) -> None:
+        now = self._clock.now()
+        link.device = device
+        self.seen[device] = SeenPeer(last_seen_ms=now.wall_ms, appraisal=up.appraisal)
+        if link.dialled is None:
+            self._dialer.linked(device)
+        else:
+            self._dialer.succeeded(link.dialled.address, device, now)
+
+    async def _keep_what_it_taught(self, link: _Link) -> None:
+        """Where the device answered, and its counter, to disk; not worth a link if that fails."""
+        await link.named.wait()
+        try:
+            if link.dialled is not None:
+                await self._keep_addresses()
+            if self._home.peers.changed:
+                await self._home.keep_counters()
+        except HostError as error:
+            log.error("what a link taught is not kept", code=error.code)
+
+    def _went_down(self, link: _Link) -> None:
+        device, now = link.device, self._clock.now()
         if device is not None:
             if device in self.seen:
                 self.seen[device].last_seen_ms = now.wall_ms
-            if not any(link.driver.peer == device for link in self._links):
+            if not any(other.device == device for other in self._links):
                 self._dialer.unlinked(device, now)
         self._wake()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from presenced.net.endpoint import Endpoint
+from presenced.runtime.addresses import own_addresses
 from presenced.runtime.discovery import Discovery
 from presenced.runtime.linking import Linking
 from presenced.runtime.streams import ByteStream
@@ -31,4 +32,4 @@ class EnrolmentRoutes:
         self._linking.try_address(address)
 
     def addresses(self) -> Sequence[tuple[str, int]]:
-        return self._endpoint.addresses
+        return own_addresses(self._endpoint)
