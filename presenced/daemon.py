@@ -100,6 +100,8 @@ async def _run(config: Config) -> None:
                 clock=clock,
                 hint=linking.hint,
             )
+            home.on_membership(linking.membership_changed)
+            home.on_membership(discovery.membership_changed)
             enrolments = Enrolments(
                 home=home,
                 network=EnrolmentRoutes(endpoint, linking, discovery),

@@ -257,6 +257,11 @@ class DeviceMachine:
         """Devices with an authenticated link now."""
         return frozenset(peer.device for peer in self.links.values() if peer.device is not None)
 
+    def device_on(self, number: LinkNumber) -> DeviceId | None:
+        """Whose a link is; None while it is nobody's, and when it has ended."""
+        peer = self.links.get(number)
+        return None if peer is None else peer.device
+
     @property
     def alerts(self) -> Sequence[str]:
         """What a person should look at, in words, newest last."""

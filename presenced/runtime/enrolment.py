@@ -10,6 +10,7 @@ or no goes to the connection that showed the candidate.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import inf
 from typing import Final, Protocol
 
@@ -49,6 +50,9 @@ FIND_SECONDS_MAX: Final = 60.0
 
 FIND_AGAIN_SECONDS: Final = 0.5
 "pause between two rounds of dialling"
+
+NO_CODE_SECONDS: Final = 5.0
+"how long an enterer asks on when all that answer show no code: another may be found meanwhile"
 
 Address = tuple[str, int]
 
@@ -106,190 +110,201 @@ class Enrolments:
         self._nursery = nursery
         self._clock = clock
         self._entropy = entropy
-        self._progress: PairingProgress | None = None
-        self._showing: Showing | None = None
-        self._party: Sponsor | Joiner | None = None
-        self._driver: PairingDriver | None = None
-        self._scope: trio.CancelScope | None = None
-        self._finding: trio.CancelScope | None = None
-        self._over = trio.Event()
-
-    # --- what a person does ---
+        self._latest: _Enrolment | None = None
 
     def begin(self, request: PairingRequest, configured: Sequence[Address] = ()) -> PairingProgress:
         """Begin one. Raises `Conflict` while another runs, or what `party` raises."""
-        if self._progress is not None and not self._progress.over:
+        if self._latest is not None and not self._latest.progress.over:
             raise Conflict(
                 "an enrolment is running", hint="Finish it, or cancel it and begin again."
             )
-        party = self._home.party(request.role, request.name)
         code = None if request.code is None else parse_code(request.code)
-        progress = self._progress = PairingProgress()
-        self._party = party
-        self._over = trio.Event()
+        enrolment = self._latest = _Enrolment(
+            home=self._home,
+            network=self._network,
+            party=self._home.party(request.role, request.name),
+            clock=self._clock,
+            entropy=self._entropy,
+        )
         if code is None:
-            self._nursery.start_soon(self._show, progress)
+            self._nursery.start_soon(self._show, enrolment)
         else:
-            self._nursery.start_soon(self._enter, progress, code, (*request.peers, *configured))
-        return progress
+            self._nursery.start_soon(enrolment.enter, code, (*request.peers, *configured))
+        return enrolment.progress
 
     def current(self) -> PairingProgress | None:
-        return self._progress
+        """The running one's, or the last one's."""
+        return None if self._latest is None else self._latest.progress
 
     def approve(self) -> None:
-        if self._driver is not None:
-            self._driver.approve()
+        if self._latest is not None and self._latest.driver is not None:
+            self._latest.driver.approve()
 
     def refuse(self) -> None:
-        if self._driver is not None:
-            self._driver.refuse()
+        if self._latest is not None and self._latest.driver is not None:
+            self._latest.driver.refuse()
 
     def cancel(self) -> None:
-        if self._driver is not None:
-            self._driver.cancel()
-        if self._scope is not None:
-            self._scope.cancel()
+        if self._latest is not None:
+            self._latest.cancel()
+
+    @property
+    def answering(self) -> bool:
+        """Whether an incoming connection may enrol now."""
+        return self._latest is not None and self._latest.answering
+
+    async def answer(self, stream: ByteStream, early: bytes) -> None:
+        """An incoming connection asks to enrol: run it to its end."""
+        assert self._latest is not None
+        await self._latest.answer(stream, early)
+
+    async def _show(self, enrolment: _Enrolment) -> None:
+        code = new_code(self._entropy)
+        self._network.announce(code.number)
+        try:
+            await enrolment.show(code)
+        finally:
+            if self._latest is enrolment:  # else the next one has announced its own already
+                self._network.announce(None)
+
+
+class _Enrolment:
+    """One enrolment, over as many connections as it takes."""
+
+    def __init__(
+        self,
+        *,
+        home: EnrolmentHome,
+        network: EnrolmentNetwork,
+        party: Sponsor | Joiner,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self.progress = PairingProgress()
+        self.driver: PairingDriver | None = None
+        "of the connection that runs now"
+        self._home = home
+        self._network = network
+        self._party = party
+        self._clock = clock
+        self._entropy = entropy
+        self._showing: Showing | None = None
+        self._over = trio.Event()
+        self._scope = trio.CancelScope()
+        self._finding = trio.CancelScope()
+
+    def cancel(self) -> None:
+        """The person gave up."""
+        self._report(Failed(type="refused", detail="cancelled here"))
+        if self.driver is not None:
+            self.driver.cancel()
+        self._scope.cancel()
+
+    def _report(self, last: Added | Failed) -> None:
+        self.progress.report(last)
+        self._over.set()
 
     # --- showing a code ---
 
     @property
     def answering(self) -> bool:
-        """Whether an incoming connection may enrol now."""
-        return self._showing is not None and self._driver is None
+        return self._showing is not None and self.driver is None and not self.progress.over
 
-    async def answer(self, stream: ByteStream, early: bytes) -> None:
-        """An incoming connection asks to enrol: run it to its end."""
-        showing, progress = self._showing, self._progress
-        assert showing is not None
-        assert progress is not None
-        result = await self._run(stream, showing, progress, early)
-        if isinstance(result, AddedEffect):
-            progress.report(Added(device=result.device))
-        elif showing.attempts.state(self._clock.now()) is not CodeState.OPEN:
-            progress.report(Failed(type="wrong_code", detail="the code was tried too often"))
-        elif result.type is FailureType.WRONG_CODE:
-            log.warning("wrong code entered", left=showing.attempts.tries_left)
-            return
-        elif result.type is FailureType.UNREACHABLE:
-            return
-        else:
-            progress.report(Failed(type=result.type.value, detail=result.detail))
-        self._over.set()
-
-    async def _show(self, progress: PairingProgress) -> None:
-        code = new_code(self._entropy)
+    async def show(self, code: PairingCode) -> None:
+        """Show a code until somebody enrolled, it was tried too often, or its time is up."""
         now = self._clock.now()
         attempts = PairingAttempts(now)
         self._showing = Showing(code=code, attempts=attempts)
-        self._network.announce(code.number)
-        progress.report(CodeShown(code=code.text, addresses=self._network.addresses()))
-        scope = self._scope = trio.CancelScope()
-        try:
-            with scope:
-                with trio.move_on_after((attempts.deadline_mono_ms - now.mono_ms) / 1000):
-                    await self._over.wait()
-                if self._driver is not None:  # it began in time: its people decide
-                    await self._over.wait()
-            if scope.cancelled_caught:
-                progress.report(Failed(type="refused", detail="cancelled here"))
-            progress.report(Failed(type="expired", detail="nobody entered the code in time"))
-        finally:
-            self._showing = None
-            self._scope = None
-            self._network.announce(None)
+        self.progress.report(CodeShown(code=code.text, addresses=self._network.addresses()))
+        with self._scope:
+            with trio.move_on_after((attempts.deadline_mono_ms - now.mono_ms) / 1000):
+                await self._over.wait()
+            if self.driver is not None:  # it began in time: its people decide
+                await self._over.wait()
+        self._report(Failed(type="expired", detail="nobody entered the code in time"))
+
+    async def answer(self, stream: ByteStream, early: bytes) -> None:
+        """An incoming connection asks to enrol: run it to its end.
+
+        A stranger's connection, and a wrong code that was not the last try, end nothing else.
+        """
+        showing = self._showing
+        assert showing is not None
+        ended = await self._run(stream, showing, early)
+        state = showing.attempts.state(self._clock.now())
+        if isinstance(ended.result, AddedEffect):
+            self._report(Added(device=ended.result.device))
+        elif ended.is_decided:
+            self._report(Failed(type=ended.result.type.value, detail=ended.result.detail))
+        elif state is CodeState.SPENT:
+            self._report(Failed(type="wrong_code", detail="the code was tried too often"))
+        elif state is CodeState.EXPIRED:
+            self._report(Failed(type="expired", detail="nobody entered the code in time"))
+        elif ended.result.type is FailureType.WRONG_CODE:
+            log.warning("wrong code entered", left=showing.attempts.tries_left)
 
     # --- entering a code ---
 
-    async def _enter(
-        self, progress: PairingProgress, code: PairingCode, peers: Sequence[Address]
-    ) -> None:
+    async def enter(self, code: PairingCode, peers: Sequence[Address]) -> None:
+        """Dial until the device that shows the code answered, or the time for that is up."""
         failure = Failed(type="unreachable", detail="no device that shows this code was found")
-        scope = self._scope = trio.CancelScope()
-        finding = self._finding = trio.move_on_after(FIND_SECONDS_MAX)
-        try:
-            with scope, finding:
-                while True:
-                    for address in [*peers, *self._network.found(code.number)]:
-                        failure = await self._try(progress, code, address) or failure
-                        if progress.over:
-                            return
-                    await trio.sleep(FIND_AGAIN_SECONDS)
-            if scope.cancelled_caught:
-                failure = Failed(type="refused", detail="cancelled here")
-            progress.report(failure)
-        finally:
-            self._scope = self._finding = None
+        self._finding.deadline = trio.current_time() + FIND_SECONDS_MAX
+        give_up_at = trio.current_time() + NO_CODE_SECONDS
+        with self._scope, self._finding:
+            while True:
+                failures = []
+                for address in [*peers, *self._network.found(code.number)]:
+                    if (failed := await self._try(code, address)) is not None:
+                        failures.append(failed)
+                    if self.progress.over:
+                        return
+                shows_none = bool(failures) and all(one.type == "expired" for one in failures)
+                failure = failures[-1] if failures else failure
+                if shows_none and trio.current_time() >= give_up_at:
+                    break
+                await trio.sleep(FIND_AGAIN_SECONDS)
+        self._report(failure)
 
-    async def _try(
-        self,
-        progress: PairingProgress,
-        code: PairingCode,
-        address: Address,
-    ) -> Failed | None:
+    async def _try(self, code: PairingCode, address: Address) -> Failed | None:
         """Dial one address. Returns why it was not the one, or reports how it ended."""
         try:
             stream = await self._network.dial(address)
         except HostError:
             return None
-        result = await self._run(stream, Entering(code=code), progress, b"")
-        if isinstance(result, AddedEffect):
+        ended = await self._run(stream, Entering(code=code), b"")
+        if isinstance(ended.result, AddedEffect):
             self._network.enrolled(address)
-            progress.report(Added(device=result.device))
+            self._report(Added(device=ended.result.device))
             return None
-        failed = Failed(type=result.type.value, detail=result.detail)
-        if result.type is FailureType.UNREACHABLE:
+        failed = Failed(type=ended.result.type.value, detail=ended.result.detail)
+        is_other = ended.result.type in (FailureType.UNREACHABLE, FailureType.EXPIRED)
+        if is_other and not ended.was_shown:
             return failed
-        progress.report(failed)
+        self._report(failed)
         return None
-
-    def _found(self) -> None:
-        """The right device answered: from here on only its people's time counts."""
-        if self._finding is not None:
-            self._finding.deadline = inf
 
     # --- one connection ---
 
-    async def _run(
-        self,
-        stream: ByteStream,
-        part: Showing | Entering,
-        progress: PairingProgress,
-        early: bytes,
-    ) -> AddedEffect | PairingFailed:
+    async def _run(self, stream: ByteStream, part: Showing | Entering, early: bytes) -> _Ended:
         from presenced.trust.pairing import PairingMachine  # its PAKE takes 60 ms to import
 
-        assert self._party is not None
         machine = PairingMachine(
             part=part, party=self._party, entropy=self._entropy, now=self._clock.now()
         )
-        home = _Home(self._home, progress, self._found)
-        driver = self._driver = PairingDriver(
-            machine=machine, stream=stream, home=home, clock=self._clock
-        )
+        home = _Home(self._home, self._candidate)
+        self.driver = PairingDriver(machine=machine, stream=stream, home=home, clock=self._clock)
         try:
-            await driver.run(early)
+            await self.driver.run(early)
+            result = self.driver.result
         finally:
-            self._driver = None
-        return driver.result or PairingFailed(
-            type=FailureType.INTERRUPTED, detail="the connection ended"
-        )
+            self.driver = None
+        cut = PairingFailed(type=FailureType.INTERRUPTED, detail="the connection ended")
+        return _Ended(result=result or cut, was_shown=home.was_shown)
 
-
-class _Home:
-    """`PairingHome` of one connection."""
-
-    def __init__(
-        self, home: EnrolmentHome, progress: PairingProgress, seen: Callable[[], None]
-    ) -> None:
-        self._home = home
-        self._progress = progress
-        self._seen = seen
-        self.admit = home.admit
-        self.joined = home.joined
-
-    def candidate(self, seen: CandidateSeen) -> None:
-        self._seen()
-        self._progress.report(
+    def _candidate(self, seen: CandidateSeen) -> None:
+        """The right device answered: from here on only its people's time counts."""
+        self._finding.deadline = inf
+        self.progress.report(
             Candidate(
                 name=seen.name,
                 fingerprint=seen.fingerprint,
@@ -297,3 +312,33 @@ class _Home:
                 receives=seen.receives,
             )
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ended:
+    """How one connection's enrolment ended."""
+
+    result: AddedEffect | PairingFailed
+    was_shown: bool
+    "whether its candidate was shown to the person: it knew the code"
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether it ends the enrolment of the side that shows the code."""
+        if isinstance(self.result, AddedEffect) or self.was_shown:
+            return True
+        return self.result.type in (FailureType.VERSION, FailureType.REFUSED)
+
+
+class _Home:
+    """`PairingHome` of one connection."""
+
+    def __init__(self, home: EnrolmentHome, show: Callable[[CandidateSeen], None]) -> None:
+        self._show = show
+        self.was_shown = False
+        self.admit = home.admit
+        self.joined = home.joined
+
+    def candidate(self, seen: CandidateSeen) -> None:
+        self.was_shown = True
+        self._show(seen)

@@ -8,7 +8,7 @@ waits for an identity (links, discovery) waits for `settled`.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,7 +28,14 @@ from presenced.device.founding import (
     load_identity,
 )
 from presenced.device.machine import DeviceMachine
-from presenced.errors import CallerError, Conflict, NotAllowed, NotSetUp, Unauthorized
+from presenced.errors import (
+    CallerError,
+    Conflict,
+    InvalidValue,
+    NotAllowed,
+    NotSetUp,
+    Unauthorized,
+)
 from presenced.ids import Collection, SpaceId
 from presenced.local.events import EventHub
 from presenced.local.owner import Founded
@@ -80,7 +87,19 @@ class Home:
         self._joining: DeviceSecrets | None = None
         self._joining_name = ""
         self._setting_up = trio.Lock()
+        self._on_membership: list[Callable[[], None]] = []
         self.settled = trio.Event()
+
+    def on_membership(self, call: Callable[[], None]) -> None:
+        """Call this whenever devices were added or removed, once that is on disk."""
+        self._on_membership.append(call)
+
+    def _publish(self, events: Iterable[Event]) -> None:
+        events = list(events)
+        self._hub.publish(events)
+        if any(event.kind == "membership.changed" for event in events):
+            for call in self._on_membership:
+                call()
 
     @property
     def reader(self) -> StoreReader:
@@ -119,7 +138,7 @@ class Home:
         machine = DeviceMachine(
             space=space, secrets=secrets, reader=self.reader, entropy=self._entropy
         )
-        driver = DeviceDriver(machine, self._store, self._clock, self._hub.publish)
+        driver = DeviceDriver(machine, self._store, self._clock, self._publish)
         peers = PeerDirectory(machine.membership, self.reader.meta(COUNTERS))
         self._settled = _Settled(driver, peers)
         self._nursery.start_soon(driver.run)
@@ -137,7 +156,7 @@ class Home:
 
     async def init(self, name: str) -> Founded:
         """Found an identity. Raises `Conflict` if there is one."""
-        checked_title(name)
+        _checked_name(name)
         async with self._setting_up:
             if is_set_up(self.reader):
                 raise Conflict(
@@ -192,7 +211,7 @@ class Home:
                 hint="Only a device without one can join; use another PRESENCED_HOME.",
             )
         secrets = self._joining = new_device_secrets(self._entropy)
-        self._joining_name = checked_title(name or socket.gethostname() or "device")
+        self._joining_name = _checked_name(name or socket.gethostname() or "device")
         return Joiner(
             name=self._joining_name,
             signing=secrets.signing,
@@ -212,19 +231,20 @@ class Home:
         return raws
 
     async def joined(self, joined: Joined) -> None:
-        secrets = self._joining
-        if secrets is None or is_set_up(self.reader):
-            raise Unauthorized("nobody joins here")
-        commit = join(
-            space=SpaceId(joined.space),
-            secrets=secrets,
-            statements=joined.statements,
-            name=self._joining_name,
-            sponsor=joined.sponsor,
-            sponsor_static=joined.sponsor_static,
-        )
-        await self._store.commit(commit)
-        self.settle()
+        async with self._setting_up:
+            secrets = self._joining
+            if secrets is None or is_set_up(self.reader):
+                raise Unauthorized("nobody joins here")
+            commit = join(
+                space=SpaceId(joined.space),
+                secrets=secrets,
+                statements=joined.statements,
+                name=self._joining_name,
+                sponsor=joined.sponsor,
+                sponsor_static=joined.sponsor_static,
+            )
+            await self._store.commit(commit)
+            self.settle()
 
     # --- link counters ---
 
@@ -242,6 +262,13 @@ class Home:
 
     async def keep_meta(self, rows: dict[str, bytes | None]) -> None:
         await self._store.commit(Commit(meta=rows))
+
+
+def _checked_name(name: str) -> str:
+    """A device's name. Raises `InvalidValue`."""
+    if not name.strip():
+        raise InvalidValue("empty name", hint="Give the device a name: `--name NAME`.")
+    return checked_title(name)
 
 
 def _collections(wanted: Admit) -> Iterable[Collection]:

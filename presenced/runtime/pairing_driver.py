@@ -9,7 +9,8 @@ import trio
 
 from presenced.clock import Clock
 from presenced.errors import PresenceError
-from presenced.runtime.streams import CLOSE_SECONDS_MAX, ByteStream
+from presenced.runtime.limits import CLOSE_SECONDS_MAX
+from presenced.runtime.streams import ByteStream, closed_after
 from presenced.trust.pairing_terms import (
     OVER,
     Added,
@@ -55,6 +56,7 @@ class PairingDriver:
         self._work: list[Admit | Joined] = []
         self._changed = trio.Event()
         self._rescheduled = trio.Event()
+        self._ended = trio.Event()
         self.result: Added | PairingFailed | None = None
 
     def approve(self) -> None:
@@ -68,18 +70,15 @@ class PairingDriver:
 
     async def run(self, early: bytes = b"") -> None:
         """Until it is over and the last bytes have left."""
-        try:
-            async with trio.open_nursery() as nursery:
-                self._perform(self._machine.start(self._clock.now()))
-                if early:
-                    self._perform(self._machine.receive_bytes(early, self._clock.now()))
-                nursery.start_soon(self._read)
-                nursery.start_soon(self._keep_time)
-                await self._write()
-                nursery.cancel_scope.cancel()
-        finally:
-            with trio.move_on_after(CLOSE_SECONDS_MAX, shield=True):
-                await self._stream.aclose()
+        async with closed_after(self._stream), trio.open_nursery() as nursery:
+            self._perform(self._machine.start(self._clock.now()))
+            if early:
+                self._perform(self._machine.receive_bytes(early, self._clock.now()))
+            nursery.start_soon(self._read)
+            nursery.start_soon(self._keep_time)
+            nursery.start_soon(self._cut_if_stuck, nursery.cancel_scope)
+            await self._write()
+            nursery.cancel_scope.cancel()
 
     def _perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
@@ -93,6 +92,7 @@ class PairingDriver:
                     self._work.append(effect)
                 case Added() | PairingFailed():
                     self.result = effect
+                    self._ended.set()
         self._changed.set()
         self._rescheduled.set()
 
@@ -131,6 +131,12 @@ class PairingDriver:
                 self._perform(self._machine.stored(self._clock.now()))
         except PresenceError as error:
             self._perform(self._machine.fail(error.code))
+
+    async def _cut_if_stuck(self, scope: trio.CancelScope) -> None:
+        """Once over, the last bytes have a moment to leave; the other may have stopped reading."""
+        await self._ended.wait()
+        await trio.sleep(CLOSE_SECONDS_MAX)
+        scope.cancel()
 
     async def _keep_time(self) -> None:
         while True:

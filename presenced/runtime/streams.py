@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
 
-CLOSE_SECONDS_MAX: Final = 1.0
-"how long a last frame may take to leave when a connection ends"
+import trio
+
+from presenced.runtime.limits import CLOSE_SECONDS_MAX
 
 
 class ByteStream(Protocol):
@@ -20,10 +23,20 @@ class ByteStream(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """End the connection; what was sent is given a moment to arrive."""
+        """End the connection; what was sent is given a moment to arrive. Safe to call twice."""
         ...
 
     @property
     def remote(self) -> tuple[str, int]: ...
 
     def mark_authenticated(self) -> None: ...
+
+
+@asynccontextmanager
+async def closed_after(stream: ByteStream) -> AsyncIterator[None]:
+    """However the block ends, the connection has ended then, its last bytes sent if they could."""
+    try:
+        yield
+    finally:
+        with trio.move_on_after(CLOSE_SECONDS_MAX, shield=True):
+            await stream.aclose()

@@ -1,0 +1,11 @@
+"""Bounds of the drivers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OUTGOING_BYTES_MAX: Final = 32 * 1024 * 1024
+"bytes that wait for a peer to read them; the windows of a link that is read hold half of it"
+
+CLOSE_SECONDS_MAX: Final = 1.0
+"how long a last frame may take to leave when a connection ends"
