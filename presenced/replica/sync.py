@@ -186,7 +186,7 @@ class SyncMachine:
         allowed = TRANSITIONS.get((self.state, type(parsed)))
         if allowed is None:
             raise Malformed(f"{type(parsed).__name__} while {self.state.name}")
-        effects = self._handle(parsed)
+        effects = self._handle(parsed, now)
         assert self.state in allowed
         if not isinstance(parsed, DigestReceived):
             self._quiet_at = now.mono_ms + QUIET_MS
@@ -272,10 +272,10 @@ class SyncMachine:
 
     # --- messages ---
 
-    def _handle(self, message: Message) -> list[Effect]:
+    def _handle(self, message: Message, now: Instant) -> list[Effect]:
         match message:
             case FrontierReceived():
-                return self._frontier_received(message)
+                return self._frontier_received(message, now)
             case EntriesArrived():
                 return self._entries_arrived(message)
             case Acknowledged():
@@ -289,7 +289,7 @@ class SyncMachine:
             case ChunkArrived():
                 return self._chunk_arrived(message)
 
-    def _frontier_received(self, message: FrontierReceived) -> list[Effect]:
+    def _frontier_received(self, message: FrontierReceived, now: Instant) -> list[Effect]:
         self._round += 1
         self._sent = 0
         self._unacknowledged.clear()
@@ -310,7 +310,11 @@ class SyncMachine:
         if was is State.ADOPTING:
             self._snapshot = []
             return []
-        if self._adopts and not self._frontier.held and message.slots >= SNAPSHOT_SLOTS_MIN:
+        if self._adopts and message.slots >= SNAPSHOT_SLOTS_MIN:
+            if self._frontier.held:
+                # Entries came over another link meanwhile: the peer, who holds its own back for
+                # us to ask, learns that we do not.
+                return self._greet(self._frontier, now, self._slots, adopts=False)
             self.state = State.ADOPTING
             self._snapshot, self._snapshot_bytes = [], 0
             return [self._message(SnapshotRequested())]
@@ -455,7 +459,10 @@ class SyncMachine:
             if not ready:
                 break
             # Lowest HLC first: an entry's past has lower ones, so little has to wait over there.
-            _, log, stream = min(ready, key=lambda one: one[:2])
+            # Who begins a round anew may have had no room for what came first, if a clock was
+            # wrong: let each round begin with another log, so that one comes that can be applied.
+            ready.sort(key=lambda one: one[:2])
+            _, log, stream = ready[0 if self._sent else (self._round - 1) % len(ready)]
             first_seq = stream.next_seq
             raws = stream.take()
             message = EntriesArrived(round=self._round, log=log, first_seq=first_seq, raws=raws)
