@@ -8,6 +8,7 @@ version; these never change. Checked against docs/spec/vectors/derivations.json.
 from __future__ import annotations
 
 from base64 import b32encode
+from functools import lru_cache
 from typing import Final
 
 from presenced.crypto.phrase import WORD_BITS, word_list
@@ -47,6 +48,7 @@ FINGERPRINT_GROUP_CHARS: Final = 4
 CONFIRMATION_WORDS: Final = 4
 
 
+@lru_cache(maxsize=256)
 def device_id(signing_public: bytes) -> DeviceId:
     """16 bytes of the device's Ed25519 public key."""
     return DeviceId(identifier(DEVICE_DOMAIN, signing_public))
@@ -62,6 +64,7 @@ def epoch_id(record: bytes) -> EpochId:
     return EpochId(identifier(EPOCH_DOMAIN, record))
 
 
+@lru_cache(maxsize=256)
 def log_id(device: DeviceId, incarnation: bytes, collection: Collection) -> LogId:
     """16 bytes of the device, its incarnation nonce (16 bytes) and the collection's name."""
     return LogId(identifier(LOG_DOMAIN, device, incarnation, collection.encode("ascii")))

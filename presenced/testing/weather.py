@@ -17,6 +17,7 @@ from presenced.testing.sim_clock import HOUR, MS, SECOND, SKEW_MS_MAX
 from presenced.testing.sim_device import CrashPoint, SimDevice
 from presenced.testing.sim_limits import narrowed
 from presenced.testing.sim_person import SimPerson
+from presenced.testing.sim_shortcuts import remembered
 from presenced.testing.sim_world import DEVICES_MAX, SimWorld, random_clock
 
 STEPS_MIN: Final = 60
@@ -72,7 +73,7 @@ class StormyWorld:
     def run(self) -> None:
         """All steps, then heal, come to rest, and check."""
         weather, world = self.weather, self.world
-        with narrowed(weather.lots, weather.narrow_share) as narrow:
+        with remembered(), narrowed(weather.lots, weather.narrow_share) as narrow:
             world.say("devices", weather.devices, "narrow", *narrow)
             world.found(random_clock(weather.lots))
             for _ in range(weather.devices - 1):
