@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from presenced.clock import Entropy, Instant
+from presenced.device.alerts import WORDS, Alerts
 from presenced.device.commit import Commit, StoreReader
 from presenced.device.editing import Editor
 from presenced.device.edits import Edit, NameDevice
@@ -37,7 +38,6 @@ from presenced.device.effects import (
 )
 from presenced.device.founding import HLC, NAME
 from presenced.device.limits import (
-    ALERTS_MAX,
     CROSSED_DIALS_MS,
     EARLY_MESSAGES_MAX,
     EDITS_PER_COMMIT_MAX,
@@ -49,7 +49,7 @@ from presenced.device.pipeline import CommitPipeline, Later
 from presenced.device.projection import events_of, keep_rows, keep_views
 from presenced.device.recaps import Recaps
 from presenced.device.receipts import RECEIPTS, Receipts
-from presenced.device.shelf import Shelf
+from presenced.device.shelf import DIGESTS, Shelf
 from presenced.device.work import CatchUp, Work
 from presenced.errors import (
     CallerError,
@@ -98,7 +98,7 @@ class DeviceMachine:
         self.recaps = Recaps(self.membership, self.shelf)
         self.links: dict[LinkNumber, LinkPeer] = {}
         self._immediate: list[Effect] = []
-        self._alerts: dict[str, str] = {}
+        self._alerts = Alerts()
         self._edits: list[tuple[RequestNumber, Sequence[Edit]]] = []
         self._receipts = Receipts(reader.meta(RECEIPTS))
         self._catch_up = CatchUp()
@@ -265,7 +265,7 @@ class DeviceMachine:
     @property
     def alerts(self) -> Sequence[str]:
         """What a person should look at, in words, newest last."""
-        return tuple(self._alerts.values())
+        return self._alerts.words
 
     def in_sync(self, device: DeviceId) -> bool:
         """Whether a linked device has, and has given, everything."""
@@ -483,7 +483,7 @@ class DeviceMachine:
         if replica.pending.unsent:
             self._alert(f"unsent-{collection}", f"edits of {collection} cannot be sent yet")
             return False
-        self._alerts.pop(f"unsent-{collection}", None)
+        self._alerts.clear(f"unsent-{collection}")
         return True
 
     def _content_message(self, peer: LinkPeer, message: bytes, now: Instant) -> None:
@@ -533,11 +533,11 @@ class DeviceMachine:
                 case syncing.InSync():
                     self._caught_up(peer, collection, now)
                 case syncing.DigestWanted():
-                    self._write_receipts()
-                    told = sync.digest_taken(replica.point(), replica.digest(), now)
+                    told = sync.digest_taken(replica.point(), self.shelf.digest(collection), now)
+                    self._write_notes()
                     self._carry_out(peer, collection, told, now)
                 case syncing.DigestAgreed():
-                    self._alerts.pop(f"digest-{collection}", None)
+                    self._alerts.clear(f"digest-{collection}")
                 case syncing.DigestMismatch():
                     self._alert(
                         f"digest-{collection}",
@@ -551,10 +551,17 @@ class DeviceMachine:
                 log = self._secrets.log(collection)
                 self._receipts.note(peer.device, log, sync.peer_holds(log))
 
-    def _write_receipts(self) -> None:
-        row = self._receipts.take_row(self.membership.siblings)
-        if row is not None:
-            self._pipeline.commit.meta[RECEIPTS] = row
+    def keep_notes(self, now: Instant) -> list[Effect]:
+        """Write down what makes the next start cheaper, if there is anything new."""
+        self._write_notes()
+        return self._decide(now)
+
+    def _write_notes(self) -> None:
+        meta = self._pipeline.commit.meta
+        if (row := self._receipts.take_row(self.membership.siblings)) is not None:
+            meta[RECEIPTS] = row
+        if (row := self.shelf.take_digests_row()) is not None:
+            meta[DIGESTS] = row
 
     def _gauge(self, now: Instant) -> None:
         """Measure what is left of catching up, and tell."""
@@ -644,14 +651,11 @@ class DeviceMachine:
             self._emit(*events)
         self.recaps.applied(collection, outcome)
         for alert in outcome.alerts:
-            self._alert(f"{alert.kind.value}-{show_id(alert.log)}", alert.kind.value)
+            self._alert(f"{alert.kind.value}-{show_id(alert.log)}", WORDS[alert.kind])
 
     def _alert(self, key: str, words: str) -> None:
-        if key not in self._alerts:
-            if len(self._alerts) >= ALERTS_MAX:
-                self._alerts.pop(next(iter(self._alerts)))
-            self._emit(Event("alert", {"detail": words}))
-        self._alerts[key] = words
+        if (event := self._alerts.add(key, words)) is not None:
+            self._emit(event)
 
     def _caught_up(self, peer: LinkPeer, collection: Collection, now: Instant) -> None:
         if collection in peer.behind:
@@ -697,7 +701,7 @@ class DeviceMachine:
     def _ended(self, peer: LinkPeer) -> None:
         if peer.device is not None and peer.device not in self.linked:
             self._emit(Event("link.down", {"device": show_id(peer.device)}))
-        self._write_receipts()
+        self._write_notes()
         if not self.links:
             self.recaps.left_alone()
 

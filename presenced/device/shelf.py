@@ -6,6 +6,7 @@ Invariant: `durable` is what the last finished commit says, whatever the replica
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from presenced.device.commit import StoreReader
 from presenced.device.editing import COLLECTION_OF_MAP
@@ -18,6 +19,10 @@ from presenced.replica.hlc import HybridClock
 from presenced.replica.replica import OwnLog, Replica
 from presenced.replica.rows import LogHead
 from presenced.replica.slot import RecordSlots
+from presenced.wire import decode, encode
+
+DIGESTS: Final = "digests"
+"meta row: per collection the point and the digest that were last worked out"
 
 
 class Shelf:
@@ -28,6 +33,9 @@ class Shelf:
         self._reader = reader
         self._clock = clock
         self._naming = ContentNaming()
+        self._digests = _parse_digests(reader.meta(DIGESTS))
+        "per collection a point and the digest of what is applied there"
+        self._digests_are_new = False
         self._heads: dict[Collection, dict[LogId, LogHead]] = {}
         self.replicas: dict[Collection, Replica] = {}
         self.open_new()
@@ -77,6 +85,27 @@ class Shelf:
             )
         return replica
 
+    # --- digests ---
+
+    def digest(self, collection: Collection) -> bytes:
+        """The replica's digest, without loading it if it is known for where the replica stands."""
+        replica = self.replicas[collection]
+        known = self._digests.get(collection)
+        if not replica.loaded and known is not None and known[0] == replica.point():
+            return known[1]
+        found = (replica.point(), replica.digest())
+        if found != known:
+            self._digests[collection] = found
+            self._digests_are_new = True
+        return found[1]
+
+    def take_digests_row(self) -> bytes | None:
+        """The meta row, if it is not what is on disk; then it counts so."""
+        if not self._digests_are_new:
+            return None
+        self._digests_are_new = False
+        return encode([[name, *found] for name, found in sorted(self._digests.items())])
+
     # --- what is on disk ---
 
     def durable(self, collection: Collection) -> Frontier:
@@ -117,3 +146,8 @@ class Shelf:
             known = {head.log: head for head in self._reader.log_heads(collection)}
             self._heads[collection] = known
         return known
+
+
+def _parse_digests(stored: bytes | None) -> dict[Collection, tuple[bytes, bytes]]:
+    rows = [] if stored is None else decode(stored)
+    return {name: (point, digest) for name, point, digest in rows}

@@ -22,13 +22,15 @@ from presenced.local.owner import (
     Pending,
     SessionQuery,
     StatusFacts,
+    Work,
 )
 from presenced.local.progress import PairingProgress
 from presenced.presence.fields import CORE, PROGRESS, SESSION_MAP
 from presenced.presence.history import HistoryRow, history
+from presenced.presence.progress import Unit
 from presenced.presence.rules import resolve
 from presenced.presence.sessions import unit_of
-from presenced.presence.summary import Side, Summary
+from presenced.presence.summary import Side, Summary, SummaryRow
 from presenced.presence.views import FollowRow, SessionRow
 from presenced.runtime.checks import run_checks
 from presenced.runtime.discovery import Discovery
@@ -140,21 +142,44 @@ class RecapsService:
         self._home = home
 
     async def summary(self) -> Summary:
-        stored = self._home.settled_reader.summary()
-        every = () if stored is None else stored.rows
+        """What changed until a person has seen it; what is contested until somebody decided."""
+        reader = self._home.settled_reader
+        stored = reader.summary()
+        if stored is None:
+            return Summary(
+                elsewhere=(), here=(), both=(), elsewhere_more=0, here_more=0, both_more=0
+            )
+        is_seen = reader.meta(SUMMARY_SEEN) == _seen_row(stored)
+        news = () if is_seen else stored.rows
         return Summary(
-            elsewhere=tuple(row for row in every if row.side is Side.ELSEWHERE),
-            here=tuple(row for row in every if row.side is Side.HERE),
-            both=tuple(row for row in every if row.side is Side.BOTH),
-            elsewhere_more=0 if stored is None else stored.more,
+            elsewhere=tuple(row for row in news if row.side is Side.ELSEWHERE),
+            here=tuple(row for row in news if row.side is Side.HERE),
+            both=tuple(
+                row for row in stored.rows if row.side is Side.BOTH and self._is_contested(row)
+            ),
+            elsewhere_more=0 if is_seen else stored.more,
             here_more=0,
             both_more=0,
         )
 
+    def _is_contested(self, row: SummaryRow) -> bool:
+        """Whether a value still loses there: nobody has taken one since."""
+        shelf = self._home.driver.machine.shelf
+        if not shelf.has(row.map):
+            return False
+        slots = shelf.record(row.map, row.record)
+        core = resolve(row.map, CORE, slots.get(CORE, {})).value
+        unit = unit_of(core.get("kind")) if row.map == SESSION_MAP else Unit.MS
+        return bool(resolve(row.map, row.field, slots.get(row.field, {}), unit=unit).losing)
+
     async def seen(self) -> None:
-        stored = self._home.reader.summary()
+        stored = self._home.settled_reader.summary()
         if stored is not None:
-            await self._home.keep_meta({SUMMARY_SEEN: stored.ended_ms.to_bytes(8, "big")})
+            await self._home.keep_meta({SUMMARY_SEEN: _seen_row(stored)})
+
+
+def _seen_row(stored: rows.StoredSummary) -> bytes:
+    return stored.ended_ms.to_bytes(8, "big")
 
 
 class SetupService:
@@ -213,6 +238,7 @@ class MachineService:
         digests, pending = {}, Pending()
         identity = device = None
         alerts: Sequence[str] = ()
+        work: Sequence[Work] = ()
         try:
             machine = home.driver.machine
         except NotSetUp:
@@ -221,7 +247,8 @@ class MachineService:
             membership = machine.membership
             identity, device = did_key(membership.dag.anchor.root), membership.device
             replicas = machine.shelf.replicas
-            digests = {name: replica.digest() for name, replica in replicas.items()}
+            digests = {name: machine.shelf.digest(name) for name in replicas}
+            home.driver.perform(machine.keep_notes(home.driver.now()))
             held = [replica.pending for replica in replicas.values()]
             pending = Pending(
                 unsent=sum(one.unsent for one in held) + machine.unacknowledged,
@@ -229,6 +256,8 @@ class MachineService:
                 quarantined=sum(one.quarantined for one in held),
             )
             alerts = machine.alerts
+            if (going := machine.work) is not None:
+                work = [Work(kind=going.kind, done=going.done, total=going.total, unit=going.unit)]
         return StatusFacts(
             identity=identity,
             device=device,
@@ -244,6 +273,7 @@ class MachineService:
             follows=counts.follows,
             sessions=counts.sessions,
             conflicts=counts.conflicts,
+            work=work,
             alerts=alerts,
         )
 

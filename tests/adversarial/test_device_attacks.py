@@ -187,7 +187,7 @@ def test_a_frontier_that_claims_everything_gets_nothing_and_costs_nothing() -> N
     logs = first.machine.membership.members.logs
     claimed = {log: (2**39, EntryHash(b"h" * 32)) for log in logs}
     first.hear(link.number(first), frontier("follows", claimed))
-    assert first.machine.alerts == () or all("fork" not in one for one in first.machine.alerts)
+    assert first.machine.alerts == ()
     goes_on(first, second, line)
     assert first.machine.work is None or first.machine.work.total > 0
 
@@ -225,7 +225,7 @@ def test_a_clock_that_is_a_month_ahead_is_an_alert_and_does_not_drag_ours_along(
     attacker.now = Instant(attacker.now.mono_ms, attacker.now.wall_ms + month_ms)
     attacker.edit(Follow(uri="https://two.example/", title="Two"))
     rest(link, line)
-    assert any("clock-ahead" in alert for alert in first.machine.alerts)
+    assert any("an hour ahead" in alert for alert in first.machine.alerts)
     first.edit(Follow(uri=FEED, title="One"))
     rest(link, line)
     row = first.disk.follow_rows
