@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from presenced.device.commit import Commit
 from presenced.device.effects import Answer, CommitBatch, Effect, SendMessages
 from presenced.errors import HostError, StoreError
+
+_ROWS: Final = tuple(row.name for row in fields(Commit))
 
 Later: TypeAlias = Callable[[], list[Effect]]
 
@@ -31,7 +33,7 @@ class _Gathered:
 
     @property
     def has_rows(self) -> bool:
-        return any(getattr(self.commit, row.name) for row in fields(self.commit))
+        return any(getattr(self.commit, rows) for rows in _ROWS)
 
     @property
     def is_empty(self) -> bool:

@@ -348,7 +348,10 @@ class SimDevice:
     def _plan_dial(self) -> None:
         if not self._dial_due:
             self._dial_due = True
-            self._after(self._lots.randint(1, self._backoff_us), self._dial)
+            wait_us = self._lots.randint(1, self._backoff_us)
+            if self.index % 2:  # else nearly all dials would cross
+                wait_us += self._backoff_us
+            self._after(wait_us, self._dial)
 
     def _dial(self) -> None:
         self._dial_due = False
