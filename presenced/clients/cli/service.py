@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,16 @@ _HERE: Final = "presenced.clients.cli.service:"
 UNIT: Final = "presenced.service"
 _SYSTEMCTL_SECONDS: Final = 30.0
 _EXEC_LINE: Final = "ExecStart="
+
+DROP_IN: Final = "no-user-namespaces.conf"
+"turns off the part of the sandbox that a user's service manager needs a namespace for"
+
+_FORBIDDING: Final = (
+    ("user/max_user_namespaces", "0"),
+    ("kernel/unprivileged_userns_clone", "0"),
+    ("kernel/apparmor_restrict_unprivileged_userns", "1"),
+)
+"kernel settings (below /proc/sys) with the value that gives users no namespaces"
 
 
 @click.group(
@@ -49,6 +60,7 @@ def install(context: click.Context, no_start: bool) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+        _fit_sandbox(path)
     except OSError as error:
         raise Failure(f"cannot write {path}: {error.strerror}", Exit.FAILED) from error
     if not no_start:
@@ -102,6 +114,7 @@ def uninstall(context: click.Context) -> None:
     if shutil.which("systemctl") is not None:
         _systemctl("disable", "--now", UNIT)
     path.unlink()
+    _remove_drop_in(path)
     if shutil.which("systemctl") is not None:
         _systemctl("daemon-reload")
     session.answer({"unit": str(path), "installed": False}, lambda: ["removed; your data stays"])
@@ -112,6 +125,39 @@ def unit_path() -> Path:
     base = os.environ.get("XDG_CONFIG_HOME")
     config = Path(base) if base and base.startswith("/") else Path.home() / ".config"
     return config / "systemd" / "user" / UNIT
+
+
+def user_namespaces(settings: Path = Path("/proc/sys")) -> bool:
+    """Whether the kernel gives users namespaces; yes if it has no setting that says no."""
+    for name, forbidding in _FORBIDDING:
+        try:
+            if (settings / name).read_text(encoding="ascii").strip() == forbidding:
+                return False
+        except OSError:
+            continue
+    return True
+
+
+def drop_in_path(unit: Path) -> Path:
+    return unit.with_name(f"{unit.name}.d") / DROP_IN
+
+
+def _fit_sandbox(unit: Path) -> None:
+    """With the drop-in where the kernel gives users no namespaces, else without it."""
+    if user_namespaces():
+        _remove_drop_in(unit)
+        return
+    drop_in = drop_in_path(unit)
+    drop_in.parent.mkdir(exist_ok=True)
+    packaged = files("presenced.host") / "units" / DROP_IN
+    drop_in.write_text(packaged.read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def _remove_drop_in(unit: Path) -> None:
+    drop_in = drop_in_path(unit)
+    drop_in.unlink(missing_ok=True)
+    with suppress(OSError):  # somebody's own drop-ins stay, and so does their directory
+        drop_in.parent.rmdir()
 
 
 def unit_text(daemon: Path) -> str:

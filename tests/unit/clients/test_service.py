@@ -78,3 +78,41 @@ def test_without_systemd_only_the_file_is_written(
 )
 def test_a_path_is_one_word_of_the_unit(path: str, word: str) -> None:
     assert service.quoted(path) == word
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "given"),
+    [
+        ("user/max_user_namespaces", "0", False),
+        ("user/max_user_namespaces", "15000", True),
+        ("kernel/unprivileged_userns_clone", "0", False),
+        ("kernel/unprivileged_userns_clone", "1", True),
+        ("kernel/apparmor_restrict_unprivileged_userns", "1", False),
+        ("kernel/apparmor_restrict_unprivileged_userns", "0", True),
+    ],
+)
+def test_the_kernel_says_whether_users_get_namespaces(
+    name: str, value: str, given: bool, tmp_path: Path
+) -> None:
+    assert service.user_namespaces(tmp_path)
+    setting = tmp_path / name
+    setting.parent.mkdir()
+    setting.write_text(f"{value}\n")
+    assert service.user_namespaces(tmp_path) is given
+
+
+def test_where_users_get_no_namespaces_the_sandbox_is_fitted_and_taken_away_with_the_unit(
+    offline: Any, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "user_namespaces", lambda: False)
+    unit = Path(offline("--json", "service", "install").json["unit"])
+    drop_in = service.drop_in_path(unit)
+    assert "PrivateUsers=no" in drop_in.read_text()
+    monkeypatch.setattr(service, "user_namespaces", lambda: True)
+    offline("service", "install")
+    assert not drop_in.exists()
+    monkeypatch.setattr(service, "user_namespaces", lambda: False)
+    offline("service", "install")
+    (drop_in.parent / "mine.conf").write_text("[Service]\n")
+    assert offline("service", "uninstall").code == Exit.OK
+    assert [file.name for file in drop_in.parent.iterdir()] == ["mine.conf"]
