@@ -395,7 +395,7 @@ class DeviceMachine:
             shared: set[Collection] = set()
             if device is not None:
                 shared = mine & self.membership.members.collections(device)
-            for collection in peer.syncs.keys() - shared:
+            for collection in sorted(peer.syncs.keys() - shared):
                 del peer.syncs[collection]
                 peer.behind.discard(collection)
             if device == peer.device or peer.number not in self.links:
@@ -630,7 +630,7 @@ class DeviceMachine:
 
     def _push(self, commit: Commit, now: Instant) -> None:
         """Entries are on disk: send them on, acknowledge them."""
-        for collection in {head.collection for head in commit.heads}:
+        for collection in sorted({head.collection for head in commit.heads}):
             entries = [one for one in commit.entries if one.collection == collection]
             frontier = self.shelf.durable(collection)
             for peer in list(self.links.values()):
