@@ -84,6 +84,8 @@ class Linking:
         self._links: set[_Link] = set()
         self._changed = trio.Event()
         self._siblings: set[DeviceId] = set()
+        self._turns: dict[tuple[str, int], int] = {}
+        "dials so far of an address that nobody is known to be at"
         self.seen: dict[DeviceId, SeenPeer] = {}
 
     # --- what others ask ---
@@ -220,7 +222,7 @@ class Linking:
                     await changed.wait()
 
     async def _dial_one(self, dial: Dial) -> None:
-        """Dial an address; if nobody known is expected there, try each sibling that may be."""
+        """Dial an address and run the link."""
         try:
             stream = await self._endpoint.dial(dial.address)
         except HostError:
@@ -233,10 +235,20 @@ class Linking:
             self._dialer.failed(dial.address, self._clock.now())
             self._wake()
 
-    def _only_sibling(self) -> DeviceId | None:
-        """Whom an address without a name belongs to, if there is only one to choose."""
-        siblings = self._home.driver.machine.membership.siblings
-        return next(iter(siblings)) if len(siblings) == 1 else None
+    def _whom(self, dial: Dial) -> DeviceId | None:
+        """Whom to try if the answer's tags name nobody: it may not know us yet.
+
+        Where nobody knows who is there, each device that is not linked has its turn.
+        """
+        if dial.device is not None:
+            return dial.device
+        machine = self._home.driver.machine
+        missing = sorted(machine.membership.siblings.keys() - machine.linked)
+        if not missing:
+            return None
+        turn = self._turns.get(dial.address, 0)
+        self._turns[dial.address] = turn + 1
+        return missing[turn % len(missing)]
 
     def _remember(self) -> None:
         """Dial first where devices were found in an earlier life."""
@@ -301,7 +313,7 @@ class Linking:
                 counter=0 if dialled is None else await home.next_link_counter(),
                 evidence=self._evidence,
                 policy=open_policy(self._evidence),
-                expected=None if dialled is None else dialled.device or self._only_sibling(),
+                expected=None if dialled is None else self._whom(dialled),
             ),
             peers=home.peers,
             entropy=self._entropy,
