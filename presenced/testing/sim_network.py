@@ -100,6 +100,8 @@ class Wire:
         at = self._lots.randrange(len(flying))
         data = flying[at]
         assert isinstance(data, bytes)
+        if not data:  # cut to nothing before
+            return False
         match self._lots.randrange(4):
             case 0:
                 place = self._lots.randrange(len(data))

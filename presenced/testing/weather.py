@@ -46,11 +46,11 @@ def draw_weather(seed: object, steps: int | None = None) -> Weather:
     lots = random.Random(repr(("weather", seed)))
     weather = Weather(
         lots=lots,
-        devices=lots.choices(range(2, DEVICES_MAX + 1), (6, 4, 1.5, 0.5))[0],
+        devices=lots.choices(range(2, DEVICES_MAX + 1), (8, 4, 1.2, 0.4))[0],
         steps=steps or lots.randint(STEPS_MIN, STEPS_MAX),
         sealed_links=lots.random() < 0.12,
         narrow_share=lots.choice((0.0, 0.0, 0.5)),
-        burst=lots.choices((0, 40, 1_200), (10, 5, 0.2))[0],
+        burst=lots.choices((0, 40, 1_200), (12, 3, 0.1))[0],
     )
     for name, (usual, _) in _FAULTS.items():
         weather.weights[name] = usual * lots.choice((0, 0.5, 1, 1, 2))
