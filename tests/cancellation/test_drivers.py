@@ -1,0 +1,136 @@
+"""The drivers cancelled at every step: no task, no stream, no half-known commit is left.
+
+`steps` counts the scheduler's task steps; a scenario is run again and again, cancelled one step
+later each time, until it reaches its end uncancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import trio
+from trio.abc import Instrument
+from trio.testing import MockClock
+
+from presenced.device.edits import Follow
+from presenced.local.owner import PairingRequest
+from presenced.local.progress import Candidate, CodeShown
+from presenced.testing.memory_house import House, MemoryNet, MemoryStore, open_house, until
+
+FEED = "https://one.example/feed.xml"
+A, B = ("a", 1), ("b", 2)
+
+STRIDE = 11
+"every step would take minutes; a stride that is prime to the rounds of a scenario meets them all"
+
+
+class _CancelAt(Instrument):
+    def __init__(self, scope: trio.CancelScope, step: int) -> None:
+        self._scope = scope
+        self._left = step
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._scope.cancel()
+
+
+async def cancelled_at(step: int, scenario: Callable[[], Awaitable[None]]) -> bool:
+    """Run a scenario, cancelled at a step. True if it reached its end before."""
+    with trio.CancelScope() as scope:
+        instrument = _CancelAt(scope, step)
+        trio.lowlevel.add_instrument(instrument)
+        try:
+            await scenario()
+        finally:
+            with suppress(KeyError):
+                trio.lowlevel.remove_instrument(instrument)
+    return not scope.cancelled_caught
+
+
+async def pair(first: House, second: House) -> None:
+    shown = first.enrolments.begin(PairingRequest(role="sponsor"))
+    await until(lambda: shown.reports, "the code")
+    code = shown.reports[0]
+    assert isinstance(code, CodeShown)
+    entered = second.enrolments.begin(PairingRequest(role="joiner", code=code.code, name="Box"))
+    for progress in (shown, entered):
+        await until(
+            lambda progress=progress: isinstance(progress.reports[-1], Candidate), "a candidate"
+        )
+    first.enrolments.approve()
+    second.enrolments.approve()
+    await until(lambda: shown.over and entered.over, "the end")
+
+
+def assert_nothing_is_left(net: MemoryNet) -> None:
+    open_streams = [one.open_streams for one in net.endpoints.values()]
+    assert open_streams == [0] * len(open_streams)
+    assert not net.codes, "no number is announced"
+
+
+async def test_an_enrolment_and_its_link_cancelled_anywhere_leave_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    """And either side's disk is one that a daemon starts from, with what it answered."""
+    for step in range(1, 100_000, STRIDE):
+        net, stores = MemoryNet(), (MemoryStore(), MemoryStore())
+
+        async def scenario(
+            net: MemoryNet = net, stores: tuple[MemoryStore, MemoryStore] = stores
+        ) -> None:
+            async with (
+                open_house(net, A, stores[0]) as first,
+                open_house(net, B, stores[1]) as second,
+            ):
+                await first.home.init("Laptop")
+                await pair(first, second)
+                await until(lambda: first.linked and second.linked, "links")
+                await first.home.edit([Follow(uri=FEED, title="One")])
+                await until(lambda: stores[1].reader.follow_rows, "the edit")
+
+        is_done = await cancelled_at(step, scenario)
+        assert_nothing_is_left(net)
+        async with open_house(MemoryNet(), A, stores[0]) as again:
+            assert again.home.settled.is_set() == bool(stores[0].reader.statements())
+        if is_done:
+            assert step > 100, "it was cancelled somewhere"
+            return
+    raise AssertionError("the scenario has no end")
+
+
+async def test_an_edit_cancelled_anywhere_is_on_disk_if_it_was_answered(
+    autojump_clock: MockClock,
+) -> None:
+    for step in range(1, 10_000):
+        store = MemoryStore()
+        answered: list[bool] = []
+
+        async def scenario(store: MemoryStore = store, answered: list[bool] = answered) -> None:
+            async with open_house(MemoryNet(), A, store) as house:
+                await house.home.init("Laptop")
+                await house.home.edit([Follow(uri=FEED, title="One")])
+                answered.append(True)
+
+        is_done = await cancelled_at(step, scenario)
+        assert len(store.reader.follow_rows) >= len(answered)
+        if is_done:
+            return
+    raise AssertionError("the scenario has no end")
+
+
+async def test_holding_links_down_cancelled_anywhere_lets_them_come_back(
+    autojump_clock: MockClock,
+) -> None:
+    net = MemoryNet()
+    async with open_house(net, A) as first, open_house(net, B) as second:
+        await first.home.init("Laptop")
+        await pair(first, second)
+        for step in range(1, 400, STRIDE):
+            await until(lambda: first.linked and second.linked, "links")
+            is_done = await cancelled_at(step, lambda: first.linking.hold(down=True))
+            await first.linking.hold(down=False)
+            if is_done:
+                break
+        await until(lambda: first.linked and second.linked, "links")
