@@ -186,6 +186,8 @@ class SimWorld:
                 return f"{device.name} is not running"
             if device.batch is not None or device.requests or device.admitted:
                 return f"{device.name} has not finished a request"
+            if not all(end.wire.alive for end in device.ends):
+                return f"{device.name} has not noticed that a link is dead"
             for other in members:
                 if other is not device and other.device not in machine.linked:
                     return f"{device.name} is not linked with {other.name}"
