@@ -339,6 +339,8 @@ class Linking:
         link.device = device
         self.seen[device] = SeenPeer(last_seen_ms=now.wall_ms, appraisal=up.appraisal)
         if link.dialled is None:
+            # Everything goes over one UDP socket: where it came from, it can be dialled.
+            self._dialer.remember(device, [link.stream.remote], now)
             self._dialer.linked(device)
         else:
             self._dialer.succeeded(link.dialled.address, device, now)

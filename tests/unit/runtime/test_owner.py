@@ -1,0 +1,230 @@
+"""The owner's view: status in honest numbers, devices, summaries that are seen."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from presenced.device.edits import ChangeFollow, Follow, NameDevice, Resolve
+from presenced.device.shelf import DIGESTS
+from presenced.errors import NotFound, NotSetUp
+from presenced.ids import RecordId
+from presenced.local.owner import FollowQuery, Owner, PairingRequest, SessionQuery
+from presenced.local.progress import Candidate, CodeShown
+from presenced.runtime.owner import make_owner
+from presenced.testing.memory_house import House, MemoryNet, MemoryStore, open_house, until
+
+FEED = "https://one.example/feed.xml"
+A, B = ("a", 1), ("b", 2)
+
+
+def owner_of(house: House) -> Owner:
+    return make_owner(
+        home=house.home,
+        linking=house.linking,
+        discovery=house.discovery,  # type: ignore[arg-type]
+        enrolments=house.enrolments,
+        hub=house.hub,
+        peers=(),
+        key_protection="key-file",
+    )
+
+
+@asynccontextmanager
+async def linked() -> AsyncIterator[tuple[House, House]]:
+    net = MemoryNet()
+    async with open_house(net, A) as first, open_house(net, B) as second:
+        await first.home.init("Laptop")
+        shower, enterer = owner_of(first).pairing, owner_of(second).pairing
+        shown = await shower.begin(PairingRequest(role="sponsor"))
+        await until(lambda: shown.reports, "the code")
+        code = shown.reports[0]
+        assert isinstance(code, CodeShown)
+        entered = await enterer.begin(PairingRequest(role="joiner", code=code.code, name="Box"))
+        for progress in (shown, entered):
+            await until(
+                lambda progress=progress: isinstance(progress.reports[-1], Candidate), "candidates"
+            )
+        await shower.approve()
+        await enterer.approve()
+        await until(lambda: first.linked and second.linked, "links")
+        await trio.sleep(5)
+        yield first, second
+
+
+async def test_a_device_without_identity_has_a_status(autojump_clock: MockClock) -> None:
+    async with open_house(MemoryNet(), A) as house:
+        owner = owner_of(house)
+        status = await owner.machine.status()
+        assert (status.identity, status.device, status.links, status.work) == (None, None, [], ())
+        with pytest.raises(NotSetUp):
+            owner.devices.devices()
+        with pytest.raises(NotSetUp):
+            await owner.recaps.summary()
+        checks = await owner.machine.doctor()
+        assert [check.status for check in checks if check.name == "identity"] == ["fail"]
+
+
+async def test_linked_devices_agree_and_have_nothing_pending(autojump_clock: MockClock) -> None:
+    async with linked() as (first, second):
+        await owner_of(first).records.edit([Follow(uri=FEED, title="One")])
+        await trio.sleep(5)
+        here, there = [await owner_of(house).machine.status() for house in (first, second)]
+        assert here.digests == there.digests
+        assert here.pending == there.pending
+        assert (here.pending.unsent, here.pending.waiting, here.pending.quarantined) == (0, 0, 0)
+        (link,) = here.links
+        assert link.in_sync
+        assert (link.device, link.address) == (second.device, "b:2")
+        assert here.follows == there.follows == 1
+
+
+async def test_what_nobody_else_has_is_counted_while_the_link_is_down(
+    autojump_clock: MockClock,
+) -> None:
+    async with linked() as (first, _):
+        owner = owner_of(first)
+        await owner.machine.hold_links(down=True)
+        status = await owner.machine.status()
+        assert status.links_held_down
+        assert status.pending.unsent == 0
+        await owner.records.edit([Follow(uri=FEED)])
+        assert (await owner.machine.status()).pending.unsent > 0
+        await owner.machine.hold_links(down=False)
+        await trio.sleep(5)
+        assert (await owner.machine.status()).pending.unsent == 0
+
+
+async def test_devices_have_names_evidence_and_the_time_they_were_seen(
+    autojump_clock: MockClock,
+) -> None:
+    async with linked() as (first, second):
+        own, other = owner_of(first).devices.devices()
+        assert (own.name, own.own, own.evidence) == ("Laptop", True, None)
+        assert (other.name, other.linked, other.active) == ("Box", True, True)
+        assert other.added_by == first.device
+        assert other.fingerprint
+        assert other.evidence is not None
+        assert other.evidence.status == "affirming"
+        assert {basis for _, _, basis in other.evidence.claims} == {"software-only"}
+        await owner_of(second).records.edit([NameDevice(name="Living room")])
+        await trio.sleep(1)
+        assert owner_of(first).devices.devices()[1].name == "Living room"
+        await owner_of(first).machine.hold_links(down=True)
+        away = owner_of(first).devices.devices()[1]
+        assert not away.linked
+        assert away.last_seen_ms is not None
+        assert away.evidence is not None, "what it showed last"
+
+
+async def conflicting(first: House, second: House) -> None:
+    """Both name a follow while they are apart."""
+    one, other = owner_of(first), owner_of(second)
+    await one.records.edit([Follow(uri=FEED, title="One")])
+    await trio.sleep(5)
+    await one.machine.hold_links(down=True)
+    await trio.sleep(1)
+    await one.records.edit([ChangeFollow(uri=FEED, title="Uno")])
+    await trio.sleep(60)
+    await other.records.edit(
+        [ChangeFollow(uri=FEED, title="Eins"), Follow(uri="https://2.example/")]
+    )
+    await one.machine.hold_links(down=False)
+    await trio.sleep(5)
+
+
+async def test_a_summary_that_was_seen_keeps_what_is_contested_until_it_is_decided(
+    autojump_clock: MockClock,
+) -> None:
+    async with linked() as (first, second):
+        await conflicting(first, second)
+        owner = owner_of(first)
+        summary = await owner.recaps.summary()
+        assert summary.elsewhere
+        assert summary.here
+        (both,) = summary.both
+        await owner.recaps.seen()
+        summary = await owner.recaps.summary()
+        assert (summary.elsewhere, summary.here, summary.both) == ((), (), (both,))
+        take = Resolve(map=both.map, record=both.record, field=both.field, log=both.losing[0].log)
+        await owner.records.edit([take])
+        assert (await owner.recaps.summary()).both == ()
+        page = owner.records.follows(FollowQuery(limit=10))
+        assert "Uno" in {row.title for row in page.rows}
+
+
+async def test_a_summary_of_a_later_time_apart_is_told_again(autojump_clock: MockClock) -> None:
+    async with linked() as (first, second):
+        await conflicting(first, second)
+        owner = owner_of(first)
+        await owner.recaps.seen()
+        await owner.machine.hold_links(down=True)
+        await owner_of(second).records.edit([Follow(uri="https://3.example/", title="Three")])
+        await trio.sleep(1)
+        await owner.machine.hold_links(down=False)
+        await trio.sleep(5)
+        assert {row.title for row in (await owner.recaps.summary()).elsewhere} == {"Three"}
+
+
+async def test_digests_are_known_after_a_start_without_loading_a_document(
+    autojump_clock: MockClock,
+) -> None:
+    store = MemoryStore()
+    async with open_house(MemoryNet(), A, store) as house:
+        await house.home.init("Laptop")
+        edits = [Follow(uri=f"https://{n}.example/", imported=True) for n in range(1_100)]
+        await house.home.edit(edits)
+        before = (await owner_of(house).machine.status()).digests
+        await trio.testing.wait_all_tasks_blocked()
+        assert store.reader.meta(DIGESTS) is not None
+    async with open_house(MemoryNet(), A, store) as house:
+        status = await owner_of(house).machine.status()
+        assert status.digests == before
+        assert not house.home.driver.machine.shelf.replicas["follows"].loaded
+        assert status.follows == 1_100
+
+
+async def test_asking_for_the_status_again_and_again_writes_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with linked() as (first, _):
+        owner = owner_of(first)
+        await owner.machine.status()
+        await trio.testing.wait_all_tasks_blocked()
+        commits = first.store.commits
+        for _ in range(5):
+            await owner.machine.status()
+        await trio.testing.wait_all_tasks_blocked()
+        assert first.store.commits == commits
+
+
+async def test_what_is_not_there_says_so(autojump_clock: MockClock) -> None:
+    async with open_house(MemoryNet(), A) as house:
+        await house.home.init("Laptop")
+        owner = owner_of(house)
+        with pytest.raises(NotFound):
+            await owner.records.history(RecordId(bytes(16)))
+        assert owner.records.follow(RecordId(bytes(16))) is None
+        assert owner.records.session(RecordId(bytes(16))) is None
+        assert owner.records.sessions(SessionQuery(limit=10)).rows == []
+        assert owner.pairing.current() is None
+        await owner.pairing.cancel()
+
+
+async def test_the_doctor_names_what_a_person_can_mend(autojump_clock: MockClock) -> None:
+    async with linked() as (first, _):
+        owner = owner_of(first)
+        await owner.machine.hold_links(down=True)
+        found = {check.name: check for check in await owner.machine.doctor()}
+        for name in ("links", "other devices", "recovery phrase", "database key"):
+            assert found[name].status == "warn"
+            assert found[name].next_step
+        await owner.machine.hold_links(down=False)
+        await trio.sleep(2)
+        found = {check.name: check for check in await owner.machine.doctor()}
+        assert found["other devices"].status == "ok"
+        assert "links" not in found
