@@ -164,9 +164,9 @@ class AcknowledgedEditsStay(Checker):
 
     def _check_own(self, world: SimWorld, device: SimDevice) -> None:
         assert device.machine is not None
-        records: dict[tuple[str, RecordId], RecordSlots] = {}
         for collection, log in device.own.items():
             replica = device.machine.shelf.replicas.get(collection)
+            records: dict[tuple[str, RecordId], RecordSlots] = {}
             for place, written in world.journal.own(log).places.items():
                 self.require(replica is not None, device.name, "lost a collection")
                 assert replica is not None

@@ -148,6 +148,9 @@ class _Scene:
         """The disk is full for half a row."""
         self._at(name).full_until = self.world.agenda.now + ROW_US // 2
 
+    def panic(self, name: str) -> None:
+        self._at(name).panic(self._lots)
+
     def sleep(self, name: str) -> None:
         self.world.sleep(self._at(name))
 
@@ -173,6 +176,12 @@ class _Scene:
 
     def rename(self, name: str, to: str) -> None:
         self._edit(name, NameDevice(name=to))
+
+    def newer(self, name: str) -> None:
+        """What a later version would write."""
+        device = self._at(name)
+        for _ in range(6):
+            device.write_as_newer(self._person.newer_writes(device))
 
     def many(self, name: str, count: str) -> None:
         self._at(name).edit(self._person.burst(int(count)))

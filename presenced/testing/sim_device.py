@@ -30,6 +30,7 @@ from presenced.device.founding import load_identity
 from presenced.device.machine import DeviceMachine
 from presenced.errors import StoreFull
 from presenced.ids import COLLECTIONS, Collection, DeviceId, LogId
+from presenced.replica.document import DocumentLost
 from presenced.replica.slot import Operation
 from presenced.testing.link_doubles import SeededEntropy
 from presenced.testing.sim_agenda import Happening
@@ -184,6 +185,19 @@ class SimDevice:
     def sleep(self) -> None:
         self.asleep = True
         self._fell_asleep_at = self.world.agenda.now
+
+    def panic(self, lots: random.Random) -> None:
+        """yrs panics at the next flush of one collection."""
+        assert self.machine is not None
+        replicas = [one for one in self.machine.shelf.replicas.values() if one.loaded]
+        if not replicas:
+            return
+        document = lots.choice(replicas)._loaded().document
+
+        def panicking() -> None:
+            raise DocumentLost("a simulated panic")
+
+        document.flush = panicking  # type: ignore[method-assign]
 
     def wake(self) -> None:
         """Everything that was due meanwhile happens now, in its order."""

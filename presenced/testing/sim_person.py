@@ -89,6 +89,7 @@ class SimPerson:
                 ("follow", "state", follow_id(FOLLOW_URIS[2])),
                 ("queue", "items", RecordId(b"q" * 16)),
                 ("follow", "ключ", RecordId(b"r" * 16)),
+                ("session", "title", session_id(*SESSIONS[0][:2])),
             )
         )
         slots = machine.shelf.replicas["follows"].record(map_name, record)

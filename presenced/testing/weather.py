@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from presenced.replica.document import DocumentLost
 from presenced.testing.sim_clock import HOUR, MS, SECOND, SKEW_MS_MAX
 from presenced.testing.sim_device import CrashPoint, SimDevice
 from presenced.testing.sim_limits import narrowed
@@ -159,17 +158,7 @@ class StormyWorld:
         device.full_until = self.world.agenda.now + duration
 
     def panic(self, device: SimDevice) -> None:
-        """yrs panics at the next flush of one collection."""
-        assert device.machine is not None
-        replicas = [one for one in device.machine.shelf.replicas.values() if one.loaded]
-        if not replicas:
-            return
-        document = self.weather.lots.choice(replicas)._loaded().document
-
-        def panicking() -> None:
-            raise DocumentLost("a simulated panic")
-
-        document.flush = panicking  # type: ignore[method-assign]
+        device.panic(self.weather.lots)
 
     def sleep(self, device: SimDevice) -> None:
         lots = self.weather.lots
