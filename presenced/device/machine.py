@@ -460,7 +460,8 @@ class DeviceMachine:
                 effects = sync.start(frontier, now, slots=slots, adopts=True)
                 self._carry_out(peer, collection, effects, now)
                 for early in peer.early.pop(collection, ()):
-                    self._heard(peer, collection, early, now)
+                    if peer.number in self.links:
+                        self._heard(peer, collection, early, now)
             return self._taken()
 
         self._later(begin)
