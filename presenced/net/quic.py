@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Final
 
-from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
 from aioquic.quic.congestion.base import register_congestion_control
 from aioquic.quic.congestion.reno import RenoCongestionControl
 from aioquic.quic.connection import Limit, NetworkAddress, QuicConnection
@@ -100,6 +100,7 @@ class Connection(QuicConnection):
             original_destination_connection_id=original_destination_connection_id,
             retry_source_connection_id=retry_source_connection_id,
         )
+        self._full_datagram_bytes = configuration.max_datagram_size
         self._permit_streams(self._local_max_streams_bidi, 0 if configuration.is_client else 1)
         self._permit_streams(self._local_max_streams_uni, 0)
         self._window = PENDING_BYTES_MAX
@@ -163,6 +164,10 @@ class Connection(QuicConnection):
         """
         if not self._network_paths:
             return []
+        # A handshake's datagrams are padded to their full size (RFC 9000 §14.1): keep that small.
+        self._max_datagram_size = (
+            self._full_datagram_bytes if self._handshake_confirmed else SMALLEST_MAX_DATAGRAM_SIZE
+        )
         if self._handshake_confirmed and self.has_unsent:
             space = self._spaces[Epoch.ONE_RTT]
             if space.ack_at is not None and space.ack_at > now:
