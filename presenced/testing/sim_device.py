@@ -424,7 +424,7 @@ class SimDevice:
                 wire,
                 side,
                 peer_static=other.secrets.static.public,
-                find=machine.membership.device_with_static,
+                find=lambda static: machine.membership.device_with_static(static),
             )
         self.ends.append(end)
         return end

@@ -113,6 +113,8 @@ class SimPerson:
     def _follow_edit(self, device: SimDevice) -> Edit:
         lots = self._lots
         uri = lots.choice(FOLLOW_URIS)
+        if device.disk.follow(follow_id(uri)) is None and lots.random() < 0.7:
+            return Follow(uri=uri, title=lots.choice(TITLES) or None)
         match lots.randrange(8):
             case 0 | 1:
                 return Follow(uri=uri, title=lots.choice(TITLES) or None)
@@ -137,7 +139,8 @@ class SimPerson:
         kind, uri, size = lots.choice(SESSIONS)
         record = session_id(kind, uri)
         most = 1_000_000 if kind == "reading" else 5_400_000
-        match lots.randrange(10):
+        missing = device.disk.session(record) is None and lots.random() < 0.7
+        match 0 if missing else lots.randrange(10):
             case 0 | 1:
                 at = lots.choice((None, lots.randrange(most)))
                 return StartSession(uri=uri, kind=kind, size=size, title=lots.choice(TITLES), at=at)
