@@ -19,11 +19,11 @@ is owed, seal the overlay under the newest epoch and heads; then entries (DESIGN
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from presenced.clock import Entropy, Instant
-from presenced.device.alerts import WORDS, Alerts
-from presenced.device.commit import Commit, StoreReader
+from presenced.device.commit import StoreReader
+from presenced.device.content import Content
 from presenced.device.editing import Editor
 from presenced.device.edits import Edit, NameDevice
 from presenced.device.effects import (
@@ -39,39 +39,29 @@ from presenced.device.effects import (
 from presenced.device.founding import HLC, NAME
 from presenced.device.limits import (
     CROSSED_DIALS_MS,
-    EARLY_MESSAGES_MAX,
     EDITS_PER_COMMIT_MAX,
-    RESUME_MS,
 )
 from presenced.device.link_peer import LinkPeer
 from presenced.device.membership import Membership, rows_of
 from presenced.device.pipeline import CommitPipeline, Later
-from presenced.device.projection import events_of, keep_rows, keep_views
 from presenced.device.recaps import Recaps
-from presenced.device.receipts import RECEIPTS, Receipts
-from presenced.device.shelf import DIGESTS, Shelf
-from presenced.device.work import CatchUp, Work
+from presenced.device.shelf import Shelf
+from presenced.device.work import Work
 from presenced.errors import (
     CallerError,
-    LimitExceeded,
     Malformed,
-    NotAllowed,
     PeerError,
     PresenceError,
     StoreError,
-    Unauthorized,
 )
 from presenced.ids import Collection, DeviceId, RecordId, SpaceId, show_id
 from presenced.presence.fields import DEVICE_MAP
 from presenced.presence.fields import NAME as NAME_FIELD
 from presenced.presence.rules import resolve
-from presenced.replica import sync as syncing
 from presenced.replica.document import DocumentLost
 from presenced.replica.hlc import Hlc, HybridClock
-from presenced.replica.messages import FIRST_TYPE, collection_of
-from presenced.replica.rows import Outcome
+from presenced.replica.messages import FIRST_TYPE
 from presenced.replica.slot import Operation
-from presenced.replica.sync import SyncMachine
 from presenced.trust.certificate import Certificate
 from presenced.trust.identity import DeviceSecrets
 from presenced.trust.statement import Statement
@@ -97,11 +87,17 @@ class DeviceMachine:
         )
         self.recaps = Recaps(self.membership, self.shelf)
         self.links: dict[LinkNumber, LinkPeer] = {}
-        self._immediate: list[Effect] = []
-        self._alerts = Alerts()
         self._edits: list[tuple[RequestNumber, Sequence[Edit]]] = []
-        self._receipts = Receipts(reader.meta(RECEIPTS))
-        self._catch_up = CatchUp()
+        self._content = Content(
+            secrets=secrets,
+            reader=reader,
+            shelf=self.shelf,
+            recaps=self.recaps,
+            links=self.links,
+            pipeline=self._pipeline,
+            later=self._later,
+            drop=self._drop_link,
+        )
         self._lost: DocumentLost | None = None
         "why everything must be loaded again, once the commit in flight has ended"
 
@@ -185,7 +181,7 @@ class DeviceMachine:
                 if message[0] < FIRST_TYPE:
                     self._statement_message(peer, message, now)
                 else:
-                    self._content_message(peer, message, now)
+                    self._content.hear(peer, message, now)
             except PeerError as error:
                 self._drop_link(peer, error)
         return self._decide(now)
@@ -195,7 +191,7 @@ class DeviceMachine:
         peer = self.links.pop(number, None)
         if peer is not None:
             self._ended(peer)
-            self._gauge(now)
+            self._content.gauge(now)
         return self._decide(now)
 
     def committed(self, token: int, now: Instant) -> list[Effect]:
@@ -204,11 +200,11 @@ class DeviceMachine:
         self.shelf.landed(commit.heads)
         sends, told = self._pipeline.done()
         with self._surviving():
-            self._push(commit, now)
-        self._gauge(now)
+            self._content.push(commit, now)
+        self._content.gauge(now)
         if self._lost is not None:
             self._reload()
-        return [*sends, *self._taken(), *told, *self._decide(now)]
+        return [*sends, *self._content.taken(), *told, *self._decide(now)]
 
     def commit_failed(self, token: int, error: StoreError, now: Instant) -> list[Effect]:
         """The commit is not on disk: forget documents, begin every link anew."""
@@ -222,13 +218,7 @@ class DeviceMachine:
         """Time has passed."""
         with self._surviving():
             for peer in list(self.links.values()):
-                due = peer.resume_at_ms is not None and now.mono_ms >= peer.resume_at_ms
-                if due:
-                    peer.resume_at_ms = None
-                for collection, sync in list(peer.syncs.items()):
-                    if due and sync.state is not syncing.State.NEW:
-                        self._carry_out(peer, collection, self._resumed(sync, collection, now), now)
-                    self._carry_out(peer, collection, sync.tick(now), now)
+                self._content.tick(peer, now)
         return self._decide(now)
 
     @property
@@ -265,7 +255,7 @@ class DeviceMachine:
     @property
     def alerts(self) -> Sequence[str]:
         """What a person should look at, in words, newest last."""
-        return self._alerts.words
+        return self._content.alerts.words
 
     def in_sync(self, device: DeviceId) -> bool:
         """Whether a linked device has, and has given, everything."""
@@ -278,29 +268,23 @@ class DeviceMachine:
     @property
     def unacknowledged(self) -> int:
         """Own entries that no other device of this identity is known to hold."""
-        siblings = self.membership.siblings
-        secrets = self._secrets
+        held, siblings = self._content.receipts.held, self.membership.siblings
         return sum(
-            max(0, self.shelf.own_seq(name) - self._receipts.held(secrets.log(name), siblings))
+            max(0, self.shelf.own_seq(name) - held(self._secrets.log(name), siblings))
             for name in self.shelf.replicas
         )
 
     @property
     def work(self) -> Work | None:
         """Catching up, while it lasts."""
-        return self._catch_up.work
+        return self._content.catch_up.work
 
     # --- deciding ---
 
     def _decide(self, now: Instant) -> list[Effect]:
         if not self._pipeline.in_flight and self._edits:
             self._write_edits(now)
-        return [*self._taken(), *self._pipeline.flush()]
-
-    def _taken(self) -> list[Effect]:
-        """Sends that wait for nothing: sync messages tell of what is on disk already."""
-        taken, self._immediate = self._immediate, []
-        return taken
+        return [*self._content.taken(), *self._pipeline.flush()]
 
     def _write_edits(self, now: Instant) -> None:
         taken: list[tuple[RequestNumber, Sequence[Edit]]] = []
@@ -315,7 +299,7 @@ class DeviceMachine:
                     self._write_together([request], now)
         except DocumentLost as error:
             refused = {one.request for one in self._lose(error)}
-            self._immediate += [
+            self._content.immediate += [
                 Answer(request, error=error) for request, _ in taken if request not in refused
             ]
 
@@ -347,8 +331,8 @@ class DeviceMachine:
                 self.shelf.replicas[collection].check(writes)
         for collection, writes in operations.items():
             replica = self.shelf.replicas[collection]
-            outcome = replica.write(writes, live=self._live(collection))
-            self._keep(collection, outcome, now)
+            outcome = replica.write(writes, live=self._content.is_live(collection))
+            self._content.keep(collection, outcome, now)
         if operations:
             self._pipeline.commit.meta[HLC] = self._clock.last.to_bytes(8, "big")
 
@@ -411,9 +395,9 @@ class DeviceMachine:
         """Let the replicas judge under the newest view; what waited for it goes on."""
         self.shelf.open_new()
         for collection, replica in self.shelf.replicas.items():
-            self._keep(collection, replica.trust_changed(self.membership.view, now), now)
-            if self._live(collection) and self._seal(collection, now):
-                self._keep(collection, replica.settle(now), now)
+            self._content.keep(collection, replica.trust_changed(self.membership.view, now), now)
+            if self._content.is_live(collection) and self._content.seal(collection, now):
+                self._content.keep(collection, replica.settle(now), now)
 
     def _pay_debts(self) -> bool:
         """Sign what is owed. True if anything was: the replicas must judge again."""
@@ -444,31 +428,7 @@ class DeviceMachine:
             theirs = self.membership.members.collections(peer.device)
             for collection in mine:
                 if collection in theirs and collection not in peer.syncs:
-                    self._begin_sync(peer, collection, now)
-
-    def _begin_sync(self, peer: LinkPeer, collection: Collection, now: Instant) -> None:
-        """Seal what is unsent; once that is on disk, say our frontier."""
-        self._seal(collection, now)
-        replica = self.shelf.replicas[collection]
-        sync = SyncMachine(collection, self._reader, hash_at=replica.hash_at)
-        peer.syncs[collection] = sync
-        peer.behind.add(collection)
-
-        def begin() -> list[Effect]:
-            if peer.number in self.links and peer.syncs.get(collection) is sync:
-                frontier, slots = self.shelf.durable(collection), self.shelf.slots(collection)
-                effects = sync.start(frontier, now, slots=slots, adopts=True)
-                self._carry_out(peer, collection, effects, now)
-                for early in peer.early.pop(collection, ()):
-                    if peer.number in self.links:
-                        self._heard(peer, collection, early, now)
-            return self._taken()
-
-        self._later(begin)
-
-    def _live(self, collection: Collection) -> bool:
-        """Whether somebody is there to send an edit of this collection to."""
-        return any(collection in peer.syncs for peer in self.links.values())
+                    self._content.begin(peer, collection, now)
 
     def _checkpoint(self, now: Instant) -> None:
         """Write what running players have reached, before remote entries are applied."""
@@ -477,196 +437,10 @@ class DeviceMachine:
         self._write(batch.operations(), now)
         self._editor.keep(batch)
 
-    def _seal(self, collection: Collection, now: Instant) -> bool:
-        """Make entries of what is unsent. False if that cannot be done now."""
-        replica = self.shelf.replicas[collection]
-        self._keep(collection, replica.seal_overlay(), now)
-        if replica.pending.unsent:
-            self._alert(f"unsent-{collection}", f"edits of {collection} cannot be sent yet")
-            return False
-        self._alerts.clear(f"unsent-{collection}")
-        return True
-
-    def _content_message(self, peer: LinkPeer, message: bytes, now: Instant) -> None:
-        collection = collection_of(message)
-        sync = peer.syncs.get(collection)
-        if sync is None and peer.level:
-            raise Unauthorized(f"{collection} is not shared with this device")
-        if sync is None or sync.state is syncing.State.NEW:
-            # The peer may begin first: its statements were level before ours, or our own
-            # commit before the first frontier is still in flight.
-            waiting = peer.early.setdefault(collection, [])
-            if len(waiting) >= EARLY_MESSAGES_MAX:
-                raise LimitExceeded("early-messages")
-            waiting.append(message)
-            return
-        self._heard(peer, collection, message, now)
-
-    def _heard(self, peer: LinkPeer, collection: Collection, message: bytes, now: Instant) -> None:
-        try:
-            effects = peer.syncs[collection].receive(message, now)
-            self._carry_out(peer, collection, effects, now)
-        except PeerError as error:
-            self._drop_link(peer, error)
-            return
-        self._note_receipts(peer)
-        self._gauge(now)
-
-    def _carry_out(
-        self,
-        peer: LinkPeer,
-        collection: Collection,
-        effects: Iterable[syncing.Effect],
-        now: Instant,
-    ) -> None:
-        """Do what a sync machine asks."""
-        sync, replica = peer.syncs[collection], self.shelf.replicas[collection]
-        for effect in effects:
-            match effect:
-                case syncing.SendMessage():
-                    self._immediate.append(SendMessages(peer.number, (effect.message,)))
-                case syncing.EntriesReceived():
-                    self._receive(peer, collection, effect, now)
-                case syncing.SnapshotWanted():
-                    self._sponsor(peer, collection, now)
-                case syncing.SnapshotReceived():
-                    self._adopt(peer, collection, effect.chunks, now)
-                case syncing.InSync():
-                    self._caught_up(peer, collection, now)
-                case syncing.DigestWanted():
-                    told = sync.digest_taken(replica.point(), self.shelf.digest(collection), now)
-                    self._write_notes()
-                    self._carry_out(peer, collection, told, now)
-                case syncing.DigestAgreed():
-                    self._alerts.clear(f"digest-{collection}")
-                case syncing.DigestMismatch():
-                    self._alert(
-                        f"digest-{collection}",
-                        f"{collection} differ from those of another device with the same entries",
-                    )
-
-    def _note_receipts(self, peer: LinkPeer) -> None:
-        """Remember what the peer holds of our logs."""
-        if peer.device is not None:
-            for collection, sync in peer.syncs.items():
-                log = self._secrets.log(collection)
-                self._receipts.note(peer.device, log, sync.peer_holds(log))
-
     def keep_notes(self, now: Instant) -> list[Effect]:
         """Write down what makes the next start cheaper, if there is anything new."""
-        self._write_notes()
+        self._content.write_notes()
         return self._decide(now)
-
-    def _write_notes(self) -> None:
-        meta = self._pipeline.commit.meta
-        if (row := self._receipts.take_row(self.membership.siblings)) is not None:
-            meta[RECEIPTS] = row
-        if (row := self.shelf.take_digests_row()) is not None:
-            meta[DIGESTS] = row
-
-    def _gauge(self, now: Instant) -> None:
-        """Measure what is left of catching up, and tell."""
-        syncs = [
-            peer.syncs[collection] for peer in self.links.values() for collection in peer.behind
-        ]
-        event = self._catch_up.measure(syncs, now, is_new=lambda: self.shelf.is_new)
-        if event is not None:
-            self._immediate.append(Emit((event,)))
-
-    def _receive(
-        self,
-        peer: LinkPeer,
-        collection: Collection,
-        arrived: syncing.EntriesReceived,
-        now: Instant,
-    ) -> None:
-        if not self._seal(collection, now):
-            peer.resume_at_ms = peer.resume_at_ms or now.mono_ms + RESUME_MS
-            return
-        replica = self.shelf.replicas[collection]
-        outcome = replica.receive(arrived.log, arrived.first_seq, arrived.raws, now)
-        self._keep(collection, outcome, now)
-        if outcome.paused and peer.resume_at_ms is None:
-            peer.resume_at_ms = now.mono_ms + RESUME_MS
-        if outcome.faults:
-            raise outcome.faults[0]
-
-    def _adopt(
-        self, peer: LinkPeer, collection: Collection, chunks: Sequence[bytes], now: Instant
-    ) -> None:
-        """Start from a snapshot; then say where we are, also when it could not be used."""
-        with suppress(NotAllowed):
-            self._keep(collection, self.shelf.replicas[collection].adopt(chunks), now)
-
-        def resume() -> list[Effect]:
-            sync = peer.syncs.get(collection)
-            if sync is not None and peer.number in self.links:
-                self._carry_out(peer, collection, self._resumed(sync, collection, now), now)
-            return self._taken()
-
-        self._later(resume)
-
-    def _sponsor(self, peer: LinkPeer, collection: Collection, now: Instant) -> None:
-        """Give a snapshot, once all that is applied, and so would be in it, is on disk."""
-
-        def give() -> list[Effect]:
-            sync = peer.syncs.get(collection)
-            if sync is not None and peer.number in self.links:
-                replica = self.shelf.replicas[collection]
-                is_durable = replica.frontier == self.shelf.durable(collection)
-                if not is_durable and not self._pipeline.is_clean:
-                    self._later(give)
-                else:
-                    chunks = replica.snapshot()
-                    self._carry_out(peer, collection, sync.send_snapshot(chunks, now), now)
-            return self._taken()
-
-        self._later(give)
-
-    def _resumed(
-        self, sync: SyncMachine, collection: Collection, now: Instant
-    ) -> list[syncing.Effect]:
-        frontier, slots = self.shelf.durable(collection), self.shelf.slots(collection)
-        return sync.resume(frontier, now, slots=slots)
-
-    def _push(self, commit: Commit, now: Instant) -> None:
-        """Entries are on disk: send them on, acknowledge them."""
-        for collection in sorted({head.collection for head in commit.heads}):
-            entries = [one for one in commit.entries if one.collection == collection]
-            frontier = self.shelf.durable(collection)
-            for peer in list(self.links.values()):
-                sync = peer.syncs.get(collection)
-                if sync is not None and sync.state is not syncing.State.NEW:
-                    effects = sync.committed(entries, frontier, now)
-                    self._carry_out(peer, collection, effects, now)
-
-    def _keep(self, collection: Collection, outcome: Outcome, now: Instant) -> None:
-        """Put an outcome into the next commit, with all that follows from it."""
-        commit, replica = self._pipeline.commit, self.shelf.replicas[collection]
-        keep_rows(commit, collection, outcome)
-        keep_views(commit, collection, outcome, replica)
-        events = list(events_of(commit, outcome))
-        if outcome.rebuilt:
-            events.append(Event("rebuilt", {"collection": collection}))
-        if events:
-            self._emit(*events)
-        self.recaps.applied(collection, outcome)
-        for alert in outcome.alerts:
-            self._alert(f"{alert.kind.value}-{show_id(alert.log)}", WORDS[alert.kind])
-
-    def _alert(self, key: str, words: str) -> None:
-        if (event := self._alerts.add(key, words)) is not None:
-            self._emit(event)
-
-    def _caught_up(self, peer: LinkPeer, collection: Collection, now: Instant) -> None:
-        if collection in peer.behind:
-            peer.behind.discard(collection)
-            self._emit(Event("sync.caught-up", {"collection": collection}))
-            if not peer.behind:
-                summary = self.recaps.finish(now)
-                if summary is not None:
-                    self._pipeline.commit.summary = summary
-                    self._emit(Event("summary.changed", {}))
 
     # --- links ---
 
@@ -691,7 +465,7 @@ class DeviceMachine:
             return (old, dialler, -peer.number)
 
         for peer in sorted(same, key=rank)[1:]:
-            self._immediate.append(CloseLink(peer.number, "duplicate"))
+            self._content.immediate.append(CloseLink(peer.number, "duplicate"))
             self.links.pop(peer.number)
 
     def _drop_link(self, peer: LinkPeer, error: PeerError) -> None:
@@ -702,7 +476,7 @@ class DeviceMachine:
     def _ended(self, peer: LinkPeer) -> None:
         if peer.device is not None and peer.device not in self.linked:
             self._emit(Event("link.down", {"device": show_id(peer.device)}))
-        self._write_notes()
+        self._content.write_notes()
         if not self.links:
             self.recaps.left_alone()
 
@@ -722,14 +496,14 @@ class DeviceMachine:
                 return call()
             except DocumentLost as error:
                 self._lose(error)
-                return self._taken()
+                return self._content.taken()
 
         self._pipeline.later(survived)
 
     def _lose(self, error: DocumentLost) -> list[Answer]:
         """The documents in memory do not hold. Returns the answers that this refuses."""
         refused = self._pipeline.void(error)
-        self._immediate += refused
+        self._content.immediate += refused
         self._lost = error
         self._end_links(error.code)
         if not self._pipeline.in_flight:
@@ -748,9 +522,9 @@ class DeviceMachine:
         self._end_links("host-error")
 
     def _end_links(self, code: str) -> None:
-        self._immediate += [CloseLink(number, code) for number in self.links]
+        self._content.immediate += [CloseLink(number, code) for number in self.links]
         for device in self.linked:
-            self._immediate.append(Emit((Event("link.down", {"device": show_id(device)}),)))
+            self._content.immediate.append(Emit((Event("link.down", {"device": show_id(device)}),)))
         self.links.clear()
 
     def _send(self, number: LinkNumber, messages: Sequence[bytes]) -> None:

@@ -5,14 +5,14 @@ Invariant: `durable` is what the last finished commit says, whatever the replica
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from presenced.device.commit import StoreReader
 from presenced.device.editing import COLLECTION_OF_MAP
 from presenced.device.membership import Membership
 from presenced.errors import NotAllowed
-from presenced.ids import Collection, LogId, RecordId
+from presenced.ids import Collection, DeviceId, LogId, RecordId
 from presenced.presence.naming import ContentNaming
 from presenced.replica.frontier import Frontier
 from presenced.replica.hlc import HybridClock
@@ -62,6 +62,11 @@ class Shelf:
         self._heads.clear()
         self.replicas.clear()
         self.open_new()
+
+    @property
+    def siblings(self) -> Mapping[DeviceId, bytes]:
+        """The other active devices, with their link keys."""
+        return self._membership.siblings
 
     # --- RecordSource ---
 

@@ -1,0 +1,290 @@
+"""Entries over links: what of the replicas goes to whom, and what comes in.
+
+Rules of this file: sync machines tell of what is on disk only, so what they send waits for
+nothing and gathers in `immediate`; what a replica decides goes into the next commit; who may have
+what is the machine's business, which begins and ends the syncs of a link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+
+from presenced.clock import Instant
+from presenced.device.alerts import WORDS, Alerts
+from presenced.device.commit import Commit, StoreReader
+from presenced.device.effects import Effect, Emit, Event, LinkNumber, SendMessages
+from presenced.device.limits import EARLY_MESSAGES_MAX, RESUME_MS
+from presenced.device.link_peer import LinkPeer
+from presenced.device.pipeline import CommitPipeline, Later
+from presenced.device.projection import events_of, keep_rows, keep_views
+from presenced.device.recaps import Recaps
+from presenced.device.receipts import RECEIPTS, Receipts
+from presenced.device.shelf import DIGESTS, Shelf
+from presenced.device.work import CatchUp
+from presenced.errors import LimitExceeded, NotAllowed, PeerError, Unauthorized
+from presenced.ids import Collection, show_id
+from presenced.replica import sync as syncing
+from presenced.replica.messages import collection_of
+from presenced.replica.rows import Outcome
+from presenced.replica.sync import SyncMachine
+from presenced.trust.identity import DeviceSecrets
+
+
+class Content:
+    """The syncs of all links, and what comes of them."""
+
+    def __init__(
+        self,
+        *,
+        secrets: DeviceSecrets,
+        reader: StoreReader,
+        shelf: Shelf,
+        recaps: Recaps,
+        links: Mapping[LinkNumber, LinkPeer],
+        pipeline: CommitPipeline,
+        later: Callable[[Later], None],
+        drop: Callable[[LinkPeer, PeerError], None],
+    ) -> None:
+        """`later`: work out once all is on disk. `drop`: end a link for what its peer did."""
+        self.alerts = Alerts()
+        self.receipts = Receipts(reader.meta(RECEIPTS))
+        self.catch_up = CatchUp()
+        self.immediate: list[Effect] = []
+        "effects that wait for no commit"
+        self._secrets = secrets
+        self._reader = reader
+        self._shelf = shelf
+        self._recaps = recaps
+        self._links = links
+        self._pipeline = pipeline
+        self._later = later
+        self._drop = drop
+
+    def tick(self, peer: LinkPeer, now: Instant) -> None:
+        """Time has passed for a link."""
+        is_due = peer.resume_at_ms is not None and now.mono_ms >= peer.resume_at_ms
+        if is_due:
+            peer.resume_at_ms = None
+        for collection, sync in list(peer.syncs.items()):
+            if is_due and sync.state is not syncing.State.NEW:
+                self._carry_out(peer, collection, self._resumed(sync, collection, now), now)
+            self._carry_out(peer, collection, sync.tick(now), now)
+
+    def taken(self) -> list[Effect]:
+        """Sends that wait for nothing: sync messages tell of what is on disk already."""
+        taken, self.immediate = self.immediate, []
+        return taken
+
+    def begin(self, peer: LinkPeer, collection: Collection, now: Instant) -> None:
+        """Seal what is unsent; once that is on disk, say our frontier."""
+        self.seal(collection, now)
+        replica = self._shelf.replicas[collection]
+        sync = SyncMachine(collection, self._reader, hash_at=replica.hash_at)
+        peer.syncs[collection] = sync
+        peer.behind.add(collection)
+
+        def begin() -> list[Effect]:
+            if peer.number in self._links and peer.syncs.get(collection) is sync:
+                frontier, slots = self._shelf.durable(collection), self._shelf.slots(collection)
+                effects = sync.start(frontier, now, slots=slots, adopts=True)
+                self._carry_out(peer, collection, effects, now)
+                for early in peer.early.pop(collection, ()):
+                    if peer.number in self._links:
+                        self._heard(peer, collection, early, now)
+            return self.taken()
+
+        self._later(begin)
+
+    def is_live(self, collection: Collection) -> bool:
+        """Whether somebody is there to send an edit of this collection to."""
+        return any(collection in peer.syncs for peer in self._links.values())
+
+    def seal(self, collection: Collection, now: Instant) -> bool:
+        """Make entries of what is unsent. False if that cannot be done now."""
+        replica = self._shelf.replicas[collection]
+        self.keep(collection, replica.seal_overlay(), now)
+        if replica.pending.unsent:
+            self._alert(f"unsent-{collection}", f"edits of {collection} cannot be sent yet")
+            return False
+        self.alerts.clear(f"unsent-{collection}")
+        return True
+
+    def hear(self, peer: LinkPeer, message: bytes, now: Instant) -> None:
+        collection = collection_of(message)
+        sync = peer.syncs.get(collection)
+        if sync is None and peer.level:
+            raise Unauthorized(f"{collection} is not shared with this device")
+        if sync is None or sync.state is syncing.State.NEW:
+            # The peer may begin first: its statements were level before ours, or our own
+            # commit before the first frontier is still in flight.
+            waiting = peer.early.setdefault(collection, [])
+            if len(waiting) >= EARLY_MESSAGES_MAX:
+                raise LimitExceeded("early-messages")
+            waiting.append(message)
+            return
+        self._heard(peer, collection, message, now)
+
+    def _heard(self, peer: LinkPeer, collection: Collection, message: bytes, now: Instant) -> None:
+        try:
+            effects = peer.syncs[collection].receive(message, now)
+            self._carry_out(peer, collection, effects, now)
+        except PeerError as error:
+            self._drop(peer, error)
+            return
+        self._note_receipts(peer)
+        self.gauge(now)
+
+    def _carry_out(
+        self,
+        peer: LinkPeer,
+        collection: Collection,
+        effects: Iterable[syncing.Effect],
+        now: Instant,
+    ) -> None:
+        """Do what a sync machine asks."""
+        sync, replica = peer.syncs[collection], self._shelf.replicas[collection]
+        for effect in effects:
+            match effect:
+                case syncing.SendMessage():
+                    self.immediate.append(SendMessages(peer.number, (effect.message,)))
+                case syncing.EntriesReceived():
+                    self._receive(peer, collection, effect, now)
+                case syncing.SnapshotWanted():
+                    self._sponsor(peer, collection, now)
+                case syncing.SnapshotReceived():
+                    self._adopt(peer, collection, effect.chunks, now)
+                case syncing.InSync():
+                    self._caught_up(peer, collection, now)
+                case syncing.DigestWanted():
+                    told = sync.digest_taken(replica.point(), self._shelf.digest(collection), now)
+                    self.write_notes()
+                    self._carry_out(peer, collection, told, now)
+                case syncing.DigestAgreed():
+                    self.alerts.clear(f"digest-{collection}")
+                case syncing.DigestMismatch():
+                    self._alert(
+                        f"digest-{collection}",
+                        f"{collection} differ from those of another device with the same entries",
+                    )
+
+    def _receive(
+        self,
+        peer: LinkPeer,
+        collection: Collection,
+        arrived: syncing.EntriesReceived,
+        now: Instant,
+    ) -> None:
+        if not self.seal(collection, now):
+            peer.resume_at_ms = peer.resume_at_ms or now.mono_ms + RESUME_MS
+            return
+        replica = self._shelf.replicas[collection]
+        outcome = replica.receive(arrived.log, arrived.first_seq, arrived.raws, now)
+        self.keep(collection, outcome, now)
+        if outcome.paused and peer.resume_at_ms is None:
+            peer.resume_at_ms = now.mono_ms + RESUME_MS
+        if outcome.faults:
+            raise outcome.faults[0]
+
+    def _adopt(
+        self, peer: LinkPeer, collection: Collection, chunks: Sequence[bytes], now: Instant
+    ) -> None:
+        """Start from a snapshot; then say where we are, also when it could not be used."""
+        with suppress(NotAllowed):
+            self.keep(collection, self._shelf.replicas[collection].adopt(chunks), now)
+
+        def resume() -> list[Effect]:
+            sync = peer.syncs.get(collection)
+            if sync is not None and peer.number in self._links:
+                self._carry_out(peer, collection, self._resumed(sync, collection, now), now)
+            return self.taken()
+
+        self._later(resume)
+
+    def _sponsor(self, peer: LinkPeer, collection: Collection, now: Instant) -> None:
+        """Give a snapshot, once all that is applied, and so would be in it, is on disk."""
+
+        def give() -> list[Effect]:
+            sync = peer.syncs.get(collection)
+            if sync is not None and peer.number in self._links:
+                replica = self._shelf.replicas[collection]
+                is_durable = replica.frontier == self._shelf.durable(collection)
+                if not is_durable and not self._pipeline.is_clean:
+                    self._later(give)
+                else:
+                    chunks = replica.snapshot()
+                    self._carry_out(peer, collection, sync.send_snapshot(chunks, now), now)
+            return self.taken()
+
+        self._later(give)
+
+    def _resumed(
+        self, sync: SyncMachine, collection: Collection, now: Instant
+    ) -> list[syncing.Effect]:
+        frontier, slots = self._shelf.durable(collection), self._shelf.slots(collection)
+        return sync.resume(frontier, now, slots=slots)
+
+    def push(self, commit: Commit, now: Instant) -> None:
+        """Entries are on disk: send them on, acknowledge them."""
+        for collection in sorted({head.collection for head in commit.heads}):
+            entries = [one for one in commit.entries if one.collection == collection]
+            frontier = self._shelf.durable(collection)
+            for peer in list(self._links.values()):
+                sync = peer.syncs.get(collection)
+                if sync is not None and sync.state is not syncing.State.NEW:
+                    effects = sync.committed(entries, frontier, now)
+                    self._carry_out(peer, collection, effects, now)
+
+    def keep(self, collection: Collection, outcome: Outcome, now: Instant) -> None:
+        """Put an outcome into the next commit, with all that follows from it."""
+        commit, replica = self._pipeline.commit, self._shelf.replicas[collection]
+        keep_rows(commit, collection, outcome)
+        keep_views(commit, collection, outcome, replica)
+        events = list(events_of(commit, outcome))
+        if outcome.rebuilt:
+            events.append(Event("rebuilt", {"collection": collection}))
+        if events:
+            self._emit(*events)
+        self._recaps.applied(collection, outcome)
+        for alert in outcome.alerts:
+            self._alert(f"{alert.kind.value}-{show_id(alert.log)}", WORDS[alert.kind])
+
+    def _alert(self, key: str, words: str) -> None:
+        if (event := self.alerts.add(key, words)) is not None:
+            self._emit(event)
+
+    def _caught_up(self, peer: LinkPeer, collection: Collection, now: Instant) -> None:
+        if collection in peer.behind:
+            peer.behind.discard(collection)
+            self._emit(Event("sync.caught-up", {"collection": collection}))
+            if not peer.behind:
+                summary = self._recaps.finish(now)
+                if summary is not None:
+                    self._pipeline.commit.summary = summary
+                    self._emit(Event("summary.changed", {}))
+
+    def _note_receipts(self, peer: LinkPeer) -> None:
+        """Remember what the peer holds of our logs."""
+        if peer.device is not None:
+            for collection, sync in peer.syncs.items():
+                log = self._secrets.log(collection)
+                self.receipts.note(peer.device, log, sync.peer_holds(log))
+
+    def write_notes(self) -> None:
+        meta = self._pipeline.commit.meta
+        if (row := self.receipts.take_row(self._shelf.siblings)) is not None:
+            meta[RECEIPTS] = row
+        if (row := self._shelf.take_digests_row()) is not None:
+            meta[DIGESTS] = row
+
+    def gauge(self, now: Instant) -> None:
+        """Measure what is left of catching up, and tell."""
+        syncs = [
+            peer.syncs[collection] for peer in self._links.values() for collection in peer.behind
+        ]
+        event = self.catch_up.measure(syncs, now, is_new=lambda: self._shelf.is_new)
+        if event is not None:
+            self.immediate.append(Emit((event,)))
+
+    def _emit(self, *events: Event) -> None:
+        self._pipeline.after(Emit(events))
