@@ -22,6 +22,8 @@ from presenced.replica.rows import Outcome
 EVENTS_EACH_MAX: Final = 100
 "records of one outcome that are told one by one"
 
+_KNOWN: Final[frozenset[str]] = frozenset()
+
 
 def keep_rows(commit: Commit, collection: Collection, outcome: Outcome) -> None:
     """Put an outcome's log, overlay and base rows into a commit."""
@@ -41,20 +43,20 @@ def keep_views(commit: Commit, collection: Collection, outcome: Outcome, replica
         commit.views_reset.add(collection)
         commit.follows = [] if collection == "follows" else commit.follows
         commit.sessions = [] if collection == "sessions" else commit.sessions
-    fresh = {
-        (operation.map, operation.record): operation
-        for entry in outcome.applied
-        for operation in entry.operations
-        if outcome.touched.get((operation.map, operation.record), ...) is None
-    }
-    follows, sessions = commit.follows, commit.sessions
-    for (map_name, record), fields in outcome.touched.items():
+    follows, sessions, touched = commit.follows, commit.sessions, outcome.touched
+    if collection == "follows":
+        follows += [
+            new_follow_row(operation.record, operation.value, operation.hlc)
+            for entry in outcome.applied
+            for operation in entry.operations
+            if operation.map == FOLLOW_MAP
+            and touched.get((FOLLOW_MAP, operation.record), _KNOWN) is None
+        ]
+    for (map_name, record), fields in touched.items():
         if COLLECTION_OF_MAP.get(map_name) != collection:
             continue  # a newer version's map, or one that has its rows from another collection
         if map_name == FOLLOW_MAP:
-            if fields is None and (core := fresh.get((map_name, record))) is not None:
-                follows.append(new_follow_row(record, core.value, core.hlc))
-            else:
+            if fields is not None:
                 follows.append(follow_row(record, replica.record(map_name, record)))
         elif map_name == SESSION_MAP:
             sessions.append(session_row(record, replica.record(map_name, record)))

@@ -199,8 +199,8 @@ async def rows_are_replaced_by_record(reader: StoreReader, commit: CommitTo) -> 
     await commit(Commit(follows=[stored_follow(1)], sessions=[stored_session(1)]))
     follow = stored_follow(1, title="New", state="unfollowed", tags=["a", "ä"], conflicts=["title"])
     session = stored_session(1, state="ended", aliases=["urn:x"], conflicts=["progress"])
-    await commit(Commit(follows=[replace(follow, notify="none")], sessions=[session]))
-    assert reader.follow(record_id(1)) == replace(follow, notify="none")
+    await commit(Commit(follows=[follow._replace(notify="none")], sessions=[session]))
+    assert reader.follow(record_id(1)) == follow._replace(notify="none")
     assert reader.session(record_id(1)) == session
     assert reader.counts() == Counts(follows=0, sessions=0, conflicts=2, unsent=0)
 

@@ -126,13 +126,12 @@ class FakeOwner:
                 return self._follow(edit)
             case device_edits.Unfollow():
                 row = self._row(edit.uri)
-                self.rows[row.record] = replace(row, state="unfollowed")
+                self.rows[row.record] = row._replace(state="unfollowed")
                 return EditResult(map="follow", record=row.record, written=True)
             case device_edits.ChangeFollow():
                 row = self._row(edit.uri)
                 tags = (set(row.tags) | set(edit.tags_on)) - set(edit.tags_off)
-                self.rows[row.record] = replace(
-                    row,
+                self.rows[row.record] = row._replace(
                     title=row.title if edit.title is None else edit.title,
                     notify=edit.notify or row.notify,
                     tags=tuple(sorted(tags)),

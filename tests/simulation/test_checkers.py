@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -94,7 +93,7 @@ def test_a_row_that_is_not_what_the_slots_say_is_seen(rest: Callable[[], SimWorl
     world = rest()
     for device in world.devices:
         row = device.disk.follow_rows[follow_id(FEED)]
-        device.disk.follow_rows[follow_id(FEED)] = replace(row, title="other")
+        device.disk.follow_rows[follow_id(FEED)] = row._replace(title="other")
     with pytest.raises(Violation, match="instead of"):
         check(ViewsAreResolvedRecords(), world)
 

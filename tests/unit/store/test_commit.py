@@ -112,8 +112,7 @@ async def test_text_comes_back_exactly_as_it_went_in(path: Path, key: DatabaseKe
 
 async def write_nothing_of_it(store: Store) -> None:
     """A commit that names a value SQLite cannot take, after much that it can."""
-    bad = stored_follow(9)
-    object.__setattr__(bad, "title", None)
+    bad = stored_follow(9)._replace(title=None)  # type: ignore[arg-type]
     with pytest.raises(apsw.ConstraintError):
         await store.commit(
             Commit(

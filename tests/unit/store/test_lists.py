@@ -99,7 +99,7 @@ async def test_rows_that_come_and_go_between_pages_disturb_nothing(store: Store)
         await store.commit(
             Commit(
                 follows=[
-                    replace(last, state="unfollowed", updated_ms=last.updated_ms + 10**9),
+                    last._replace(state="unfollowed", updated_ms=last.updated_ms + 10**9),
                     stored_follow(100, title="\uffff", updated_ms=1),
                 ]
             )
