@@ -46,15 +46,16 @@ class Compression:
         self._thorough: zstandard.ZstdCompressor | None = None
         self._expand = zstandard.ZstdDecompressor().decompress
 
-    def compress(self, plaintext: bytes) -> bytes:
+    def compress(self, plaintext: bytes, *, quickly: bool = False) -> bytes:
+        """`quickly`: somebody waits for it, as for a snapshot."""
         if len(plaintext) >= _WORTHWHILE_BYTES:
-            frame = self._frame(plaintext)
+            frame = self._frame(plaintext, quickly=quickly)
             if len(frame) < len(plaintext):
                 return bytes((_ZSTD,)) + frame
         return bytes((_PLAIN,)) + plaintext
 
-    def _frame(self, plaintext: bytes) -> bytes:
-        if len(plaintext) < _BULK_BYTES:
+    def _frame(self, plaintext: bytes, *, quickly: bool) -> bytes:
+        if quickly or len(plaintext) < _BULK_BYTES:
             return self._compress(plaintext)
         if self._thorough is None:  # its tables take a megabyte
             self._thorough = zstandard.ZstdCompressor(compression_params=_THOROUGH)

@@ -103,7 +103,7 @@ def take_snapshot(
         aead.seal(
             keys.content,
             _chunk_header(ledger.space, ledger.collection, index),
-            ledger.compression.compress(plaintext),
+            ledger.compression.compress(plaintext, quickly=True),
             nonce_key=keys.nonce,
         )
         for index, plaintext in enumerate(_plaintexts(ledger), start=1)
