@@ -506,7 +506,9 @@ class DeviceMachine:
         self._content.immediate += refused
         self._lost = error
         self._end_links(error.code)
-        if not self._pipeline.in_flight:
+        if self._pipeline.in_flight:
+            self.shelf.forget(self.membership)  # who reads meanwhile reads what is on disk
+        else:
             self._reload()
         return refused
 

@@ -22,8 +22,8 @@ from presenced.testing.sim_world import DEVICES_MAX, SimWorld, random_clock
 STEPS_MIN: Final = 60
 STEPS_MAX: Final = 100
 
-_PASSING: Final = (0, MS, 20 * MS, 200 * MS, 2 * SECOND, 60 * SECOND)
-"how long a step may take"
+_PASSING: Final = {0: 3, MS: 3, 20 * MS: 4, 200 * MS: 4, 2 * SECOND: 1, 60 * SECOND: 1}
+"how long a step may take, and how often"
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ class StormyWorld:
             _FAULTS[name][1](self, device)
         if lots.random() < 0.25:
             self._admit_one()
-        self.world.run_for(lots.choice(_PASSING))
+        self.world.run_for(lots.choices(list(_PASSING), list(_PASSING.values()))[0])
         self.world.check_step()
 
     def _someone(self) -> SimDevice | None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 
 from presenced.clock import Instant
+from presenced.device.edits import ChangeFollow
 from presenced.device.effects import CloseLink, LinkNumber
-from presenced.presence.naming import session_id
+from presenced.presence.naming import follow_id, session_id
 from presenced.replica import sync
+from presenced.replica.document import DocumentLost
 from presenced.replica.frontier import Frontier
 from presenced.replica.messages import EntriesArrived, FrontierReceived, parse_message
 from presenced.replica.sync import SendMessage, SyncMachine
 from presenced.testing.replica_world import ReplicaDevice, acquaint
-from presenced.testing.scenarios import follow_shown, play
+from presenced.testing.scenarios import FEED, follow_shown, play
 from presenced.testing.sim_world import SimWorld
 
 SEEDS = pytest.mark.parametrize("seed", range(8))
@@ -157,3 +159,38 @@ def test_each_round_begins_with_another_log(monkeypatch: pytest.MonkeyPatch) -> 
         [entries] = [one for one in _sent(list(effects)) if isinstance(one, EntriesArrived)]
         first_logs.append(entries.log)
     assert len(set(first_logs)) == 2
+
+
+def test_what_is_on_disk_can_be_read_while_a_lost_document_waits_for_its_commit() -> None:
+    world = play(
+        """
+        A            | B
+        found        |
+        admit B      |
+        follow       |
+        """,
+        1,
+    )
+    device, other = world.devices
+    machine = device.machine
+    assert machine is not None
+    for wire in world.network.wires:
+        wire._latency_us = 1
+    other.edit([ChangeFollow(uri=FEED, title="arrives meanwhile")])
+    while not world.network.busy:
+        world.agenda.happen()
+    device.edit([ChangeFollow(uri=FEED, title="in flight")])
+    document = machine.shelf.replicas["follows"]._loaded().document
+    document.put = _panic  # type: ignore[method-assign]
+    document.live_rows = _panic  # type: ignore[method-assign]
+    while machine.links:
+        world.agenda.happen()
+    assert device.batch is not None
+    assert machine.shelf.record("follow", follow_id(FEED))
+    assert machine.shelf.replicas["follows"].digest()
+    world.settle()
+    world.check_rest()
+
+
+def _panic(*_: object) -> None:
+    raise DocumentLost("a simulated panic")
