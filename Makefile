@@ -13,7 +13,7 @@ PYTHON ?=
 # a worker never shares its core with a third.
 WORKERS ?= 2
 # Percent of branches and lines that `make test` must reach.
-COVERAGE ?= 0
+COVERAGE ?= 94
 # How often the system test of crashes kills a daemon (200 is the full run).
 KILLS ?= 8
 SEEDS ?= 1000
