@@ -28,7 +28,7 @@ def machine_routes(owner: Owner) -> list[Route]:
             )
             for check in await owner.machine.doctor()
         ]
-        return Answered(model.DoctorShown(checks=checks))
+        return Answered(model.DoctorShown(version=presenced.__version__, checks=checks))
 
     async def put_net(request: Request) -> Answered:
         asked = await request.decode(_net_decoder)

@@ -371,6 +371,7 @@ class CheckShown(Answer, frozen=True):
 
 
 class DoctorShown(Answer, frozen=True):
+    version: str
     checks: list[CheckShown]
 
 

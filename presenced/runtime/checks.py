@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
-import trio
-
-from presenced.errors import NotSetUp
+from presenced.errors import NotSetUp, StoreCorrupt, StoreError
 from presenced.local.owner import Check
 from presenced.runtime.discovery import Discovery
 from presenced.runtime.home import Home
 from presenced.runtime.linking import Linking
+
+DATABASE: Final = "database"
+
+DAMAGED: Final = (
+    "Stop presenced and check the disk. Then put back a copy of the file, or move it and the files "
+    "beside it away and run `presence join`: your other devices have all that was synced."
+)
 
 
 async def run_checks(
     home: Home, linking: Linking, discovery: Discovery, key_protection: str
 ) -> Sequence[Check]:
     """Every check once, in the order a person would look."""
-    await trio.lowlevel.checkpoint()
-    return [
-        *_identity(home),
-        *_keys(key_protection),
-        *_network(home, linking, discovery),
-        *_content(home),
+    checks = [
+        _identity(home),
+        _keys(key_protection),
+        [await _database(home)],
+        _network(home, linking, discovery),
+        _content(home),
     ]
+    found: dict[Check, None] = {}  # in order; damage is told once, whoever meets it
+    for some in checks:
+        try:
+            for check in some:
+                found[check] = None
+        except StoreError as error:
+            found[_unreadable(error)] = None
+    return list(found)
 
 
 def _identity(home: Home) -> Iterator[Check]:
@@ -57,6 +71,30 @@ def _keys(key_protection: str) -> Iterator[Check]:
         )
     else:
         yield Check(name="database key", status="ok", detail=f"kept by {key_protection}")
+
+
+async def _database(home: Home) -> Check:
+    try:
+        is_whole = await home.verify()
+    except StoreError as error:
+        return _unreadable(error)
+    if not is_whole:
+        return Check(
+            name=DATABASE,
+            status="ok",
+            detail="sound as far as it was read: it is too large to read all of it here",
+        )
+    return Check(name=DATABASE, status="ok", detail="every page was read and is sound")
+
+
+def _unreadable(error: StoreError) -> Check:
+    """`error.detail` names the file."""
+    return Check(
+        name=DATABASE,
+        status="fail",
+        detail=error.detail,
+        next_step=DAMAGED if isinstance(error, StoreCorrupt) else error.hint,
+    )
 
 
 def _network(home: Home, linking: Linking, discovery: Discovery) -> Iterator[Check]:

@@ -260,6 +260,10 @@ class Home:
         peers.changed = False
         await self._store.commit(Commit(meta={COUNTERS: peers.to_bytes()}))
 
+    async def verify(self) -> bool:
+        """See `Store.verify`."""
+        return await self._store.verify()
+
     async def keep_meta(self, rows: dict[str, bytes | None]) -> None:
         await self._store.commit(Commit(meta=rows))
 

@@ -13,15 +13,22 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import apsw
 
 from presenced.crypto.database_key import MARKER_BYTES, DatabaseKey
 from presenced.errors import StoreCorrupt, StoreError, StoreFull, WrongKey
-from presenced.store.limits import BUSY_MS, CACHE_KIB, LOG_BYTES_KEPT, QUICK_CHECK_BYTES_MAX
+from presenced.store.limits import (
+    BUSY_MS,
+    CACHE_KIB,
+    LOG_BYTES_KEPT,
+    PROGRESS_STEPS,
+    QUICK_CHECK_BYTES_MAX,
+)
 
 
 def connect(path: Path, key: DatabaseKey, *, writable: bool) -> apsw.Connection:
@@ -61,6 +68,21 @@ def check(connection: apsw.Connection, path: Path) -> None:
     with errors_named(path):
         if connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
             raise corrupt(path)
+
+
+def check_on_disk(path: Path, key: DatabaseKey, seconds_max: float) -> bool:
+    """Check the file with a connection that remembers no page. Raises `StoreCorrupt`.
+
+    False if time was up before all of it was read.
+    """
+    deadline = time.monotonic() + seconds_max
+    with closing(connect(path, key, writable=False)) as connection:
+        connection.set_progress_handler(lambda: time.monotonic() >= deadline, PROGRESS_STEPS)
+        try:
+            check(connection, path)
+        except apsw.InterruptError:
+            return False
+        return True
 
 
 def check_if_small(connection: apsw.Connection, path: Path) -> None:

@@ -30,6 +30,12 @@ QUIET_SECONDS: Final = 1.0
 QUICK_CHECK_BYTES_MAX: Final = 4 * 1024 * 1024
 "a smaller file is checked whole when it is opened; a larger one page by page as it is read"
 
+VERIFY_SECONDS_MAX: Final = 3.0
+"a check of the whole file ends after this long, since commits wait for it (100,000 records: 0.3 s)"
+
+PROGRESS_STEPS: Final = 1_000
+"steps of SQLite's machine between two looks at the clock (about 0.1 ms)"
+
 BUSY_MS: Final = 2_000
 "how long a connection waits for the other one (never in WAL, but for recovery after a crash)"
 

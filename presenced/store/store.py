@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,8 @@ import apsw
 
 from presenced.crypto.database_key import DatabaseKey
 from presenced.device.commit import Commit, StoreReader
-from presenced.store.connection import check_if_small, connect, keep
+from presenced.store.connection import check_if_small, check_on_disk, connect, keep
+from presenced.store.limits import VERIFY_SECONDS_MAX
 from presenced.store.reader import Reader
 from presenced.store.schema import migrate
 from presenced.store.writer import Writer
@@ -21,9 +22,16 @@ from presenced.store.writer_thread import WriterThread
 class Store:
     """One open database. `reader` is for the main thread and sees what is committed."""
 
-    def __init__(self, thread: WriterThread, writer: Writer, reader: Reader) -> None:
+    def __init__(
+        self,
+        thread: WriterThread,
+        writer: Writer,
+        reader: Reader,
+        check_on_disk: Callable[[float], bool],
+    ) -> None:
         self._thread = thread
         self._writer = writer
+        self._check_on_disk = check_on_disk
         self.reader: StoreReader = reader
 
     async def commit(self, commit: Commit) -> None:
@@ -35,12 +43,13 @@ class Store:
         """
         await self._thread.call(partial(self._writer.write, commit))
 
-    async def verify(self) -> None:
-        """Read every page and check that they fit together (0.2 s for 100,000 records).
+    async def verify(self) -> bool:
+        """Read every page from the disk and check that they fit together.
 
-        Commits wait meanwhile. Raises `StoreCorrupt` or `StoreError`.
+        Commits wait meanwhile, at most `VERIFY_SECONDS_MAX`; False if that was too short for all
+        of it (100,000 records take 0.3 s). Raises `StoreCorrupt` or `StoreError`.
         """
-        await self._thread.call(self._writer.verify)
+        return await self._thread.call(partial(self._check_on_disk, VERIFY_SECONDS_MAX))
 
 
 @asynccontextmanager
@@ -54,7 +63,7 @@ async def open_store(path: Path, key: DatabaseKey) -> AsyncIterator[Store]:
     try:
         writer, reader = await thread.call(partial(_open, path, key, opened))
         thread.between_jobs(writer)
-        yield Store(thread, writer, reader)
+        yield Store(thread, writer, reader, partial(check_on_disk, path, key))
     finally:
         await thread.close(partial(_close, opened))
 

@@ -16,7 +16,7 @@ from presenced.device.commit import Commit
 from presenced.ids import Collection, LogId
 from presenced.presence.summary import row_to_bytes
 from presenced.replica.rows import LogHead
-from presenced.store.connection import check, errors_named
+from presenced.store.connection import errors_named
 from presenced.store.limits import (
     BULK_CACHE_KIB,
     BULK_ROWS,
@@ -113,10 +113,6 @@ class Writer:
         with errors_named(self._path):
             self._connection.wal_checkpoint(mode=mode)
         self._erasing = False
-
-    def verify(self) -> None:
-        """Raises `StoreCorrupt`."""
-        check(self._connection, self._path)
 
     def _log_bytes(self) -> int:
         return os.stat(f"{self._path}-wal").st_size

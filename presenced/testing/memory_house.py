@@ -41,11 +41,16 @@ class TrioClock:
 
 
 class MemoryStore:
-    """`Store` in memory. `full`: commits fail. `gate`: each waits there before it is done."""
+    """`Store` in memory. `full`: commits fail. `gate`: each waits there before it is done.
+
+    `damaged`: what a check of the whole finds; `is_large`: it does not get through all of it.
+    """
 
     def __init__(self) -> None:
         self.reader = SimDisk()
         self.full: StoreError | None = None
+        self.damaged: StoreError | None = None
+        self.is_large = False
         self.gate: trio.Event | None = None
         self.commits = 0
 
@@ -58,6 +63,12 @@ class MemoryStore:
                 raise self.full
             self.reader.apply(commit)
             self.commits += 1
+
+    async def verify(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        if self.damaged is not None:
+            raise self.damaged
+        return not self.is_large
 
 
 class MemoryStream:

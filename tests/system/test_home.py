@@ -115,6 +115,26 @@ def test_a_corrupt_database_is_named_and_not_touched(set_up: ScratchDaemon) -> N
     assert still_there(set_up)
 
 
+def test_damage_while_it_runs_is_found_by_the_doctor(set_up: ScratchDaemon) -> None:
+    (database,) = set_up.home.glob("*.db")
+    set_up.start()
+    sound = {
+        check["name"]: check["status"] for check in set_up.presence("doctor").document["checks"]
+    }
+    assert sound["database"] == "ok"
+    page, good = 4096, database.read_bytes()
+    for begin in range(page, len(good), page):
+        with database.open("r+b") as file:
+            file.seek(begin + 100)
+            file.write(bytes([good[begin + 100] ^ 1]))
+    told = set_up.presence("doctor")
+    assert told.code == 8
+    (found,) = [check for check in told.document["checks"] if check["name"] == "database"]
+    assert found["status"] == "fail"
+    assert str(database) in found["detail"]
+    assert "presence join" in found["next_step"]
+
+
 def test_a_wrong_key_is_named_and_the_database_not_touched(set_up: ScratchDaemon) -> None:
     (database,) = set_up.home.glob("*.db")
     (key,) = set_up.home.glob("*.key")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from presenced.clients.cli.commands import Command, Session, session_of
+from presenced.clients.cli.commands import Command, session_of
 from presenced.clients.cli.failure import Exit, Failure
 from presenced.clients.cli.text import moment, safe, table
 
@@ -102,17 +102,17 @@ def net(context: click.Context, state: str) -> None:
 def doctor(context: click.Context) -> int:
     """Check this device and say what to do. Exit code 8 if something needs attention."""
     session = session_of(context)
-    checks = [_version_check(session), *session.connection.get("/v1/doctor")["checks"]]
+    told = session.connection.get("/v1/doctor")
+    checks = [_version_check(told.get("version", "of an older version")), *told["checks"]]
     session.answer({"checks": checks}, lambda: _check_lines(checks))
     fine = all(check["status"] == "ok" for check in checks)
     return Exit.OK if fine else Exit.FINDINGS
 
 
-def _version_check(session: Session) -> dict[str, str]:
+def _version_check(running: str) -> dict[str, str]:
     """Whether the daemon that answers is of this version: an upgrade may have left the old one."""
     from presenced import __version__
 
-    running = session.connection.get("/v1/status")["version"]
     if running == __version__:
         return {"name": "version", "status": "ok", "detail": __version__, "next_step": ""}
     return {

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -389,6 +390,18 @@ def test_doctor_ends_with_8_if_something_needs_attention(presence: Any) -> None:
     ran = presence("doctor")
     assert ran.code == Exit.FINDINGS
     assert "Use --peer." in ran.out
+
+
+def test_the_doctor_knows_an_old_daemon_that_an_upgrade_left_running(
+    presence: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = SimpleNamespace(__version__="0.0.9")
+    monkeypatch.setattr("presenced.local.machine.presenced", old)
+    (version,) = [
+        check for check in presence("--json", "doctor").json["checks"] if check["name"] == "version"
+    ]
+    assert version["status"] == "warn"
+    assert "0.0.9" in version["detail"]
 
 
 def test_watch_prints_one_object_per_event(presence: Any) -> None:

@@ -11,9 +11,9 @@ from trio.testing import MockClock
 
 from presenced.device.edits import ChangeFollow, Follow, NameDevice, Resolve
 from presenced.device.shelf import DIGESTS
-from presenced.errors import NotFound, NotSetUp
+from presenced.errors import NotFound, NotSetUp, StoreCorrupt, StoreError
 from presenced.ids import RecordId
-from presenced.local.owner import FollowQuery, Owner, PairingRequest, SessionQuery
+from presenced.local.owner import Check, FollowQuery, Owner, PairingRequest, SessionQuery
 from presenced.local.progress import Candidate, CodeShown
 from presenced.runtime.owner import make_owner
 from presenced.testing.memory_house import House, MemoryNet, MemoryStore, open_house, until
@@ -213,6 +213,38 @@ async def test_what_is_not_there_says_so(autojump_clock: MockClock) -> None:
         assert owner.records.sessions(SessionQuery(limit=10)).rows == []
         assert owner.pairing.current() is None
         await owner.pairing.cancel()
+
+
+async def test_the_doctor_tells_of_a_damaged_database_once_and_of_the_rest_what_it_can(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_house(MemoryNet(), A) as house:
+        owner = owner_of(house)
+        await house.home.init("Laptop")
+
+        async def database() -> Check:
+            (found,) = [one for one in await owner.machine.doctor() if one.name == "database"]
+            return found
+
+        assert (await database()).status == "ok"
+        house.store.is_large = True
+        assert "as far as" in (await database()).detail
+
+        def unreadable() -> None:
+            raise StoreCorrupt("/home/x/presenced.db is damaged", hint="")
+
+        house.store.damaged = StoreCorrupt("/home/x/presenced.db is damaged", hint="")
+        monkeypatch.setattr(house.store.reader, "counts", unreadable)
+        found = await database()
+        assert (found.status, found.detail) == ("fail", "/home/x/presenced.db is damaged")
+        assert "presence join" in found.next_step
+        house.store.damaged = None
+        house.store.is_large = False
+        checks = await owner.machine.doctor()
+        assert [one.status for one in checks if one.name == "database"] == ["ok", "fail"]
+        assert "port" in {one.name for one in checks}
+        house.store.damaged = StoreError("cannot use it", hint="Mount the disk.")
+        assert "Mount the disk." in [one.next_step for one in await owner.machine.doctor()]
 
 
 async def test_the_doctor_names_what_a_person_can_mend(autojump_clock: MockClock) -> None:

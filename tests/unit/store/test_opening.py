@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -167,7 +168,33 @@ async def test_damage_in_a_large_file_is_told_when_it_is_read(
     assert verified >= 8, "the file opens, and the whole check finds every one"
     put(path, whole)
     async with open_store(path, key) as store:
-        await store.verify()
+        assert await store.verify()
+
+
+async def test_a_check_reads_the_disk_and_not_what_is_remembered(
+    path: Path, key: DatabaseKey
+) -> None:
+    await written(path, key)
+    async with open_store(path, key) as store:
+        remembered = store.reader.follows(FollowQuery()).rows
+        damaged = bytearray(content(path))
+        damaged[10 * PAGE + 1_000] ^= 0x10
+        put(path, damaged)
+        with pytest.raises(StoreCorrupt, match=re.escape(str(path))):
+            await store.verify()
+        assert store.reader.follows(FollowQuery()).rows == remembered
+
+
+async def test_a_check_that_takes_too_long_ends_without_a_verdict(
+    path: Path, key: DatabaseKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_store(path, key) as store:
+        await store.commit(Commit(follows=[stored_follow(number) for number in range(2_000)]))
+        monkeypatch.setattr("presenced.store.store.VERIFY_SECONDS_MAX", 0.0)
+        assert not await store.verify()
+        monkeypatch.undo()
+        assert await store.verify()
+        await store.commit(Commit(follows=[stored_follow(2_000)]))
 
 
 @pytest.mark.parametrize("size", [1, 100, PAGE - 1, PAGE + 100, 5 * PAGE])
