@@ -5,7 +5,12 @@ a. an entry counts only if its declared past is complete and all of that past is
    when judged on that past alone (its entries, and those standing removals that lie in it);
 b. an entry of a removed device is accepted if, for each removal of it, it is inside the cut or
    some accepted entry of another device has it in its past and does not have that removal there;
+   of a device with several void adds each gives such a list of removals (an *alternative*), and
+   passing for one of them is enough;
 c. the rest is quarantined.
+
+Judging a past alone leaves, of each alternative, the removals that lie in that past: an add whose
+blame is not among them does not yet bind.
 
 What makes it cheap. The own previous entry is part of every past, so the accepted entries of a
 log are a prefix, and the answer is one number per log. An entry that names no new past has the
@@ -13,7 +18,8 @@ same past as the one before it, so only those that do (`PastLink`) are looked at
 only this matters: how far it reaches into logs that a removal cuts (`reach`), which removals lie
 in it, and how far entries in it that had not heard of a removal reach into those logs
 (`support`). If everything in a past is accepted, its entries of a cut log are those inside the
-cut or supported there; so rule a is one comparison per cut.
+cut or supported there; so rule a is one comparison per cut. What passes for an alternative is a
+prefix of its log, so of several the furthest counts.
 
 With the removals fixed, more entries only ever add support: acceptance grows. A new removal may
 shrink it. No clock, arrival order or count is used.
@@ -24,7 +30,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from presenced.ids import DeviceId, LogId, StatementId
 
@@ -57,8 +63,11 @@ class Bound(NamedTuple):
     seq: int
 
 
-Bounds = Mapping[LogId, Sequence[Bound]]
-"closed cuts per log; a log that is not named is not cut"
+Bounds: TypeAlias = Mapping[LogId, Sequence[Sequence[Bound]]]
+"""Closed cuts per log: alternatives, of which an entry must pass one, and of that every bound.
+
+A log that is not named is not cut; no alternative is empty.
+"""
 
 
 @dataclass(slots=True)
@@ -94,10 +103,17 @@ def accept(chains: Mapping[LogId, Chain], bounds: Bounds) -> dict[LogId, int]:
 class _World:
     def __init__(self, chains: Mapping[LogId, Chain], bounds: Bounds) -> None:
         self._chains = chains
-        self._bounds: dict[LogId, tuple[Bound, ...]] = {
-            log: tuple(Bound(one.removal, max(one.seq, chains[log].floor)) for one in cuts)
-            for log, cuts in bounds.items()
+        self._bounds: dict[LogId, tuple[tuple[Bound, ...], ...]] = {
+            log: tuple(
+                tuple(Bound(one.removal, max(one.seq, chains[log].floor)) for one in cuts)
+                for cuts in alternatives
+            )
+            for log, alternatives in bounds.items()
             if log in chains
+        }
+        self._removals = {
+            log: frozenset(bound.removal for cuts in alternatives for bound in cuts)
+            for log, alternatives in self._bounds.items()
         }
         self._logs = {log: _Progress(chain) for log, chain in chains.items()}
         for log, progress in self._logs.items():
@@ -160,11 +176,20 @@ class _World:
         return joined
 
     def _well_formed(self, past: _Past) -> bool:
-        return all(
-            reach <= max(bound.seq, past.support.get((bound.removal, log), 0))
-            for log, reach in past.reach.items()
-            for bound in self._bounds[log]
-            if bound.removal in past.removals
+        return all(reach <= self._passes(log, past, reach) for log, reach in past.reach.items())
+
+    def _passes(self, log: LogId, past: _Past, most: int) -> int:
+        """How far a cut log passes, judged on a past alone; `most` if nothing there limits it."""
+        return max(
+            min(
+                (
+                    max(bound.seq, past.support.get((bound.removal, log), 0))
+                    for bound in cuts
+                    if bound.removal in past.removals
+                ),
+                default=most,
+            )
+            for cuts in self._bounds[log]
         )
 
     def _with_itself(self, log: LogId, past: _Past) -> _Past:
@@ -174,23 +199,19 @@ class _World:
         for other, reach in past.reach.items():
             if self._chains[other].device == device:
                 continue
-            for bound in self._bounds[other]:
-                pair = (bound.removal, other)
-                if bound.removal not in past.removals and support.get(pair, 0) < reach:
+            for removal in self._removals[other]:
+                pair = (removal, other)
+                if removal not in past.removals and support.get(pair, 0) < reach:
                     support = {**support, pair: reach}
         return _Past(past.reach, past.removals, support)
 
     def _own_limit(self, log: LogId, progress: _Progress) -> int:
         """How long a cut log stays well formed without naming new past: itself is in its past."""
-        limit = progress.chain.length
-        if not progress.pasts:
-            return limit
-        past = progress.pasts[-1]
-        for bound in self._bounds.get(log, ()):
-            if bound.removal in past.removals:
-                reach = max(bound.seq, past.support.get((bound.removal, log), 0))
-                limit = min(limit, max(reach + 1, progress.seqs[-1]))
-        return limit
+        length = progress.chain.length
+        if not progress.pasts or log not in self._bounds:
+            return length
+        reach = self._passes(log, progress.pasts[-1], length)
+        return min(length, max(reach + 1, progress.seqs[-1]))
 
     # --- rule b: from all that is well formed, take away what nothing carries ---
 
@@ -209,12 +230,18 @@ class _World:
     def _carried(self, log: LogId, lengths: Mapping[LogId, int]) -> int:
         """How far a log is inside its cuts or carried by accepted entries of other devices."""
         length = lengths[log]
-        for bound in self._bounds.get(log, ()):
-            if bound.seq < length:
-                length = min(length, max(bound.seq, self._support(log, bound, lengths)))
-        return length
+        if all(bound.seq >= length for cuts in self._bounds.get(log, ()) for bound in cuts):
+            return length
+        support = {removal: self._support(log, removal, lengths) for removal in self._removals[log]}
+        return min(
+            length,
+            max(
+                min(max(bound.seq, support[bound.removal]) for bound in cuts)
+                for cuts in self._bounds[log]
+            ),
+        )
 
-    def _support(self, log: LogId, bound: Bound, lengths: Mapping[LogId, int]) -> int:
+    def _support(self, log: LogId, removal: StatementId, lengths: Mapping[LogId, int]) -> int:
         device = self._chains[log].device
         best = 0
         for other, progress in self._logs.items():
@@ -222,7 +249,7 @@ class _World:
                 continue
             unaware = lengths[other]
             for seq, past in zip(progress.seqs, progress.pasts, strict=True):
-                if bound.removal in past.removals:
+                if removal in past.removals:
                     unaware = min(unaware, seq - 1)
                     break
             if unaware > 0:

@@ -18,7 +18,7 @@ everyone alike, and whoever passed it on did nothing wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from presenced.crypto import derive
@@ -51,7 +51,7 @@ from presenced.replica.rows import (
     Outcome,
     StoredEntry,
 )
-from presenced.replica.seams import RecordNaming, TrustView
+from presenced.replica.seams import RecordNaming, RemovalCut, TrustView
 
 FORK: Final = StatementId(b"")
 "stands for the removal that a fork proof is: nobody can have it in their past"
@@ -82,8 +82,8 @@ class Ledger:
         self.document = Document()
         self.chains: dict[LogId, LogChain] = {}
         self._keys: dict[EpochId, EntryKeys] = {}
-        self._bounds: dict[LogId, tuple[Bound, ...]] = {}
-        self._cut_hashes: dict[tuple[LogId, int], EntryHash] = {}
+        self._bounds: dict[LogId, tuple[tuple[Bound, ...], ...]] = {}
+        self._cut_hashes: dict[tuple[LogId, int], set[EntryHash]] = {}
         self._judge_due = False
         self._changed: set[LogId] = set()
 
@@ -224,7 +224,7 @@ class Ledger:
         self._changed.add(chain.log)
         if not self._bounds:
             return
-        if self._cut_hashes.get((chain.log, held.seq), held.hash) != held.hash:
+        if self._cut_hashes.get((chain.log, held.seq), set()) - {held.hash}:
             self.find_bounds()
         if not self._counts_at_once(chain, held):
             self._judge_due = True
@@ -385,9 +385,9 @@ class Ledger:
             owner = self.trust.log_owner(head.log)
             if head.fork_seq or (
                 owner is not None
-                and any(
-                    removal.cut is not None
-                    for removal in self.trust.removals(owner.device, self.collection)
+                and all(
+                    any(removal.cut is not None for removal in removals)
+                    for removals in self.trust.alternatives(owner.device, self.collection)
                 )
             ):
                 return True
@@ -395,33 +395,44 @@ class Ledger:
 
     def find_bounds(self) -> None:
         """Where standing removals and forks cut the logs of this collection."""
-        bounds: dict[LogId, tuple[Bound, ...]] = {}
-        hashes: dict[tuple[LogId, int], EntryHash] = {}
+        bounds: dict[LogId, tuple[tuple[Bound, ...], ...]] = {}
+        self._cut_hashes = {}
         for log, chain in self.chains.items():
-            cuts = []
-            for removal in self.trust.removals(chain.owner.device, self.collection):
-                if removal.cut is None:
-                    continue
-                seq, digest = removal.cut.get(log, (0, NO_ENTRY))
-                if seq > SEQ_MAX:
-                    continue
-                known = chain.hash_at(seq) if seq else None
-                if known is not None and known != digest:
-                    seq -= 1
-                elif seq:
-                    hashes[log, seq] = digest
-                cuts.append(Bound(removal.id, seq))
-            if chain.fork_seq:
-                cuts.append(Bound(FORK, chain.fork_seq - 1))
-            if cuts:
-                bounds[log] = tuple(cuts)
-        self._cut_hashes = hashes
+            alternatives = {
+                self._bounds_of(chain, removals)
+                for removals in self.trust.alternatives(chain.owner.device, self.collection)
+            }
+            if alternatives and () not in alternatives:
+                bounds[log] = tuple(sorted(alternatives))
         if bounds != self._bounds:
             self._bounds = bounds
             self._judge_due = True
 
+    def _bounds_of(self, chain: LogChain, removals: Sequence[RemovalCut]) -> tuple[Bound, ...]:
+        """Where these removals, all together, cut a log."""
+        bounds = []
+        for removal in removals:
+            if removal.cut is None:
+                continue
+            seq, digest = removal.cut.get(chain.log, (0, NO_ENTRY))
+            if seq > SEQ_MAX:
+                continue
+            known = chain.hash_at(seq) if seq else None
+            if known is not None and known != digest:
+                seq -= 1
+            elif seq:
+                self._cut_hashes.setdefault((chain.log, seq), set()).add(digest)
+            bounds.append(Bound(removal.id, seq))
+        if chain.fork_seq:
+            bounds.append(Bound(FORK, chain.fork_seq - 1))
+        return tuple(bounds)
+
     def _inside(self, log: LogId, seq: int) -> bool:
-        return all(seq <= bound.seq for bound in self._bounds.get(log, ()))
+        """Whether an entry is inside every cut of an alternative: whatever else it passes."""
+        alternatives = self._bounds.get(log)
+        return alternatives is None or any(
+            all(seq <= bound.seq for bound in cuts) for cuts in alternatives
+        )
 
     def _counts_at_once(self, chain: LogChain, held: HeldEntry) -> bool:
         """Whether the full rule need not be asked, given that its past is applied.
@@ -441,7 +452,12 @@ class Ledger:
         if any(chain.start_seq > chain.base_seq for chain in self.chains.values()):
             raise Shrank  # what our own base left out of memory is needed now
         self._read_tails(outcome)
-        removals = {bound.removal for cuts in self._bounds.values() for bound in cuts}
+        removals = {
+            bound.removal
+            for alternatives in self._bounds.values()
+            for cuts in alternatives
+            for bound in cuts
+        }
         removals_in = {
             heads: frozenset(
                 removal
@@ -465,9 +481,9 @@ class Ledger:
         )
         for log, chain in self.chains.items():
             chain.allowed_seq = lengths[log]
-        for log, cuts in self._bounds.items():
+        for log, alternatives in self._bounds.items():
             base = self.chains[log].base_seq
-            if any(bound.seq < base for bound in cuts):
+            if all(any(bound.seq < base for bound in cuts) for cuts in alternatives):
                 outcome.alerts.append(
                     Alert(AlertKind.BASE_STALE, log, self.chains[log].owner.device)
                 )

@@ -31,9 +31,9 @@ from presenced.replica.limits import BASE_TAIL_ENTRIES, OVERLAY_FIELDS_MAX
 from presenced.replica.loading import Recent, load_ledger
 from presenced.replica.operation import OperationCodec
 from presenced.replica.overlay import Overlay
-from presenced.replica.rows import Alert, AlertKind, BaseChunk, Outcome
+from presenced.replica.rows import Alert, AlertKind, BaseChunk, LogHead, Outcome
 from presenced.replica.sealing import seal_operations
-from presenced.replica.seams import RecordNaming, ReplicaReader, TrustView
+from presenced.replica.seams import RecordNaming, RemovalCut, ReplicaReader, TrustView
 from presenced.replica.slot import Operation, RecordSlots
 from presenced.replica.snapshot import (
     parse_manifest,
@@ -246,13 +246,13 @@ class Replica:
         """Whether a view surely changes nothing of what is committed: nothing waits or is cut."""
         for head in self._reader.log_heads(self.collection):
             owner = trust.log_owner(head.log)
-            if owner is None or head.applied_seq != head.held_seq:
+            if owner is None or head.applied_seq != head.held_seq or head.fork_seq:
                 return False
-            for removal in trust.removals(owner.device, self.collection):
-                if removal.cut is not None and (
-                    removal.cut.get(head.log, (0, NO_ENTRY))[0] < head.held_seq
-                ):
-                    return False
+            if not any(
+                all(_is_inside(head, removal) for removal in removals)
+                for removals in trust.alternatives(owner.device, self.collection)
+            ):
+                return False
         return True
 
     def settle(self, now: Instant) -> Outcome:
@@ -443,6 +443,14 @@ class Replica:
         ledger.all_changed()
         ledger.take_changed(outcome)
         return outcome
+
+
+def _is_inside(head: LogHead, removal: RemovalCut) -> bool:
+    """Whether all that is held of a log is surely inside a cut."""
+    if removal.cut is None:
+        return True
+    seq, digest = removal.cut.get(head.log, (0, NO_ENTRY))
+    return seq > head.held_seq or (seq, digest) == (head.held_seq, head.held_hash)
 
 
 def _base_rows(collection: Collection, chunks: Sequence[bytes]) -> list[BaseChunk]:

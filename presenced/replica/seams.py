@@ -75,7 +75,14 @@ class TrustView(Protocol):
         """The epoch to seal under; None while a rotation or share is owed first."""
         ...
 
-    def removals(self, device: DeviceId, collection: Collection) -> Sequence[RemovalCut]: ...
+    def alternatives(
+        self, device: DeviceId, collection: Collection
+    ) -> Sequence[Sequence[RemovalCut]]:
+        """What binds a device's content: every removal of at least one of these.
+
+        One empty alternative for a device that nothing binds; none for a stranger.
+        """
+        ...
 
     def in_past(self, statement: StatementId, heads: Sequence[StatementId]) -> bool:
         """Whether `statement` is one of `heads` or in their past."""

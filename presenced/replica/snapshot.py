@@ -37,7 +37,7 @@ from presenced.ids import (
 )
 from presenced.replica.chain import LogChain
 from presenced.replica.digest import ContentDigest
-from presenced.replica.entry import EntryKeys
+from presenced.replica.entry import NO_ENTRY, EntryKeys
 from presenced.replica.ledger import Ledger
 from presenced.replica.limits import (
     BASE_CHUNK_EXPANDED_BYTES_MAX,
@@ -50,6 +50,7 @@ from presenced.replica.limits import (
 )
 from presenced.replica.operation import SnapshotRow, parse_seen, seen_pairs
 from presenced.replica.rows import AppliedEntry, Outcome
+from presenced.replica.seams import RemovalCut
 from presenced.replica.yjs_update import shown_records
 from presenced.wire import decode, encode_prepared
 
@@ -209,11 +210,19 @@ def verify_manifest(manifest: Manifest, ledger: Ledger) -> None:
     sponsor = ledger.trust.log_owner(manifest.sponsor)
     if sponsor is None or sponsor.collection != ledger.collection:
         raise Unauthorized("snapshot of a stranger")
-    if ledger.trust.removals(sponsor.device, ledger.collection):
+    if not any(
+        all(_goes_on(manifest.sponsor, removal) for removal in removals)
+        for removals in ledger.trust.alternatives(sponsor.device, ledger.collection)
+    ):
         raise Unauthorized("snapshot of a removed device")
     verify(sponsor.signing, MANIFEST_DOMAIN, manifest.body, manifest.signature)
     if not ledger.trust.knows(manifest.heads):
         raise Unauthorized("snapshot under statements that are not here")
+
+
+def _goes_on(log: LogId, removal: RemovalCut) -> bool:
+    """Whether what binds a device ends other logs of it, but not this one."""
+    return removal.cut is not None and removal.cut.get(log, (0, NO_ENTRY))[0] > SEQ_MAX
 
 
 def check_chunk(manifest: Manifest, index: int, raw: bytes) -> None:

@@ -79,6 +79,8 @@ class OpenTrust:
     keys: Mapping[EpochId, bytes] = field(default_factory=lambda: {EPOCH: EPOCH_KEY})
     epoch: EpochId | None = EPOCH
     removed: Mapping[DeviceId, tuple[TestRemoval, ...]] = field(default_factory=dict)
+    void: Mapping[DeviceId, tuple[tuple[TestRemoval, ...], ...]] = field(default_factory=dict)
+    "per device whose adds are void, per add the removals to blame"
 
     def knows(self, heads: Sequence[StatementId]) -> bool:
         return self.known.issuperset(heads)
@@ -92,8 +94,11 @@ class OpenTrust:
     def writing_epoch(self, collection: Collection) -> EpochId | None:
         return self.epoch
 
-    def removals(self, device: DeviceId, collection: Collection) -> Sequence[TestRemoval]:
-        return self.removed.get(device, ())
+    def alternatives(
+        self, device: DeviceId, collection: Collection
+    ) -> Sequence[Sequence[TestRemoval]]:
+        binding = self.removed.get(device, ())
+        return [(*binding, *blamed) for blamed in self.void.get(device, ((),))]
 
     def in_past(self, statement: StatementId, heads: Sequence[StatementId]) -> bool:
         return any(statement == head or statement in self.pasts.get(head, ()) for head in heads)

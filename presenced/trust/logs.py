@@ -44,25 +44,45 @@ class RemovalCut:
     "a log that is not named is cut before its first entry; None: open"
 
 
-def may_write(register: Register, counting: Counting) -> dict[DeviceId, frozenset[Collection]]:
-    """Per device the collections that its admissions give, those voided by removals included."""
-    given: dict[StatementId, frozenset[Collection]] = {}
-    devices: dict[DeviceId, frozenset[Collection]] = {}
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What an admission gives, or would but for removals; it never changes."""
+
+    collections: frozenset[Collection]
+    blame: Mapping[Collection, frozenset[StatementId]]
+    "of the collections that it does not give: the removals because of which"
+
+
+def meant(register: Register, counting: Counting) -> dict[StatementId, Meant]:
+    """Every admission that counts, or would but for removals."""
+    found: dict[StatementId, Meant] = {}
     for admission in register.known:
-        if admission.admits is None or not could_count(counting.verdicts[admission.id]):
+        verdict = counting.verdicts[admission.id]
+        if admission.admits is None or not could_count(verdict):
             continue
         if admission.author is None:
-            given[admission.id] = EVERYTHING
-        elif admission.id in counting.given:
-            given[admission.id] = counting.given[admission.id]
-        else:
-            assert isinstance(admission.body, Add)
-            below = register.admissions_below(admission.author, admission)
-            has = frozenset[Collection]().union(*(given.get(one.id, frozenset()) for one in below))
-            given[admission.id] = admission.body.collections & has
-        device = admission.admits.device
-        devices[device] = devices.get(device, frozenset()) | given[admission.id]
-    return devices
+            found[admission.id] = Meant(EVERYTHING, {})
+            continue
+        assert isinstance(admission.body, Add)
+        below = [
+            found[one.id]
+            for one in register.admissions_below(admission.author, admission)
+            if one.id in found
+        ]
+        collections = admission.body.collections & frozenset[Collection]().union(
+            *(one.collections for one in below)
+        )
+        given = counting.given.get(admission.id, frozenset())
+        found[admission.id] = Meant(
+            collections,
+            {
+                # Void, or its adder has lost what it would give.
+                name: verdict.blame
+                or frozenset().union(*(one.blame.get(name, frozenset()) for one in below))
+                for name in collections - given
+            },
+        )
+    return found
 
 
 def could_count(verdict: Verdict) -> bool:
@@ -71,10 +91,16 @@ def could_count(verdict: Verdict) -> bool:
 
 
 def log_owners(
-    register: Register, counting: Counting, collections: Mapping[DeviceId, frozenset[Collection]]
+    register: Register, counting: Counting, admissions: Mapping[StatementId, Meant]
 ) -> dict[LogId, LogOwner]:
     """The owner of every log of certificates and of incarnations, void by removals or not."""
     owners: dict[LogId, LogOwner] = {}
+    collections: dict[DeviceId, frozenset[Collection]] = {}
+    for id_, one in admissions.items():
+        admits = register.dag[id_].admits
+        assert admits is not None
+        before = collections.get(admits.device, frozenset())
+        collections[admits.device] = before | one.collections
     signing = {
         one.admits.device: one.admits.signing for one in register.known if one.admits is not None
     }

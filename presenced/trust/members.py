@@ -29,12 +29,13 @@ from presenced.trust.debts import (
 )
 from presenced.trust.logs import (
     LogOwner,
+    Meant,
     RemovalCut,
     client_collisions,
     could_count,
     log_ends,
     log_owners,
-    may_write,
+    meant,
 )
 from presenced.trust.shape import Register
 from presenced.trust.standing import Standing, by_seniority, stand
@@ -169,7 +170,7 @@ class Members:
     @cached_property
     def logs(self) -> Mapping[LogId, LogOwner]:
         """Every log that may hold content, also of devices that were removed."""
-        return log_owners(self._register, self._counting, may_write(self._register, self._counting))
+        return log_owners(self._register, self._counting, self._meant)
 
     @cached_property
     def client_collisions(self) -> tuple[tuple[LogId, LogId], ...]:
@@ -181,21 +182,24 @@ class Members:
     ) -> tuple[tuple[RemovalCut, ...], ...]:
         """What binds a device's content: it must be inside every cut of at least one of these.
 
-        One alternative for a device with an add that counts. Each add that removals made void is
-        an alternative of its own, with an empty cut for each removal to blame. No alternative:
-        nothing of this device was ever admitted.
+        One alternative for a device that an add gives the collection. Else each add that would
+        give it but for removals is an alternative, with an empty cut for each of those. No
+        alternative: this device was never admitted to the collection.
         """
         binding = (
             *self._removal_cuts(device, collection),
             *self._log_ends.get((device, collection), ()),
         )
-        verdicts = [self.verdicts[one.id] for one in self._by_seniority.get(device, ())]
-        if any(verdict.counts for verdict in verdicts):
+        admissions = [
+            self._meant[one.id]
+            for one in self._by_seniority.get(device, ())
+            if one.id in self._meant and collection in self._meant[one.id].collections
+        ]
+        if any(collection not in one.blame for one in admissions):
             return (binding,)
         return tuple(
-            (*binding, *(RemovalCut(id=id_, cut={}) for id_ in sorted(verdict.blame)))
-            for verdict in verdicts
-            if verdict.blame
+            (*binding, *(RemovalCut(id=id_, cut={}) for id_ in sorted(one.blame[collection])))
+            for one in admissions
         )
 
     def _removal_cuts(self, device: DeviceId, collection: Collection) -> list[RemovalCut]:
@@ -227,6 +231,10 @@ class Members:
             )
             for device in self.active
         }
+
+    @cached_property
+    def _meant(self) -> Mapping[StatementId, Meant]:
+        return meant(self._register, self._counting)
 
     @cached_property
     def _removals(self) -> Mapping[DeviceId, tuple[Removal, ...]]:

@@ -49,20 +49,14 @@ class MembershipView:
             self._writing[collection] = leaf if held else None
         return self._writing[collection]
 
-    def removals(self, device: DeviceId, collection: Collection) -> tuple[RemovalCut, ...]:
-        """What binds a device's content: it must be inside each, or taken up from outside each.
-
-        Standing removals, incarnations that end earlier logs, and for a device whose one add is
-        void the removals to blame. Of a device with several void adds this is the first
-        alternative; `alternatives` has them all.
-        """
-        alternatives = self.alternatives(device, collection)
-        return alternatives[0] if alternatives else ()
-
     def alternatives(
         self, device: DeviceId, collection: Collection
     ) -> tuple[tuple[RemovalCut, ...], ...]:
-        """`Members.bounds`: passing one alternative is enough."""
+        """What binds a device's content: it must pass every cut of at least one alternative.
+
+        Standing removals, incarnations that end earlier logs, and, where its adds are void, per
+        add the removals to blame.
+        """
         return self._members.bounds(device, collection)
 
     def in_past(self, statement: StatementId, heads: Sequence[StatementId]) -> bool:

@@ -2,13 +2,13 @@
 
 `Model` says the rule literally, entry by entry and world by world; `accept` must agree. Worlds
 have removed devices that keep publishing, hide removals from their pasts, name each other's
-entries, and cuts that contradict each other.
+entries, cuts that contradict each other, and devices with several void adds.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Set
+from collections.abc import Set
 
 import pytest
 
@@ -36,6 +36,14 @@ class World:
                 log: self.random.randint(0, 4) for log in self.logs if self.device[log] == removed
             }
             self.cuts[StatementId(bytes([48 + number]))] = cut
+        self.void: dict[DeviceId, list[list[StatementId]]] = {}
+        "per device without an add that counts, per add the removals to blame"
+        for device in dict.fromkeys(self.device.values()):
+            if self.random.random() < 0.3:
+                self.void[device] = [
+                    self.random.sample(sorted(self.cuts), self.random.randint(1, len(self.cuts)))
+                    for _ in range(self.random.randint(1, 3))
+                ]
         self.entries: dict[EntryKey, Declared] = {}
         self.order: list[EntryKey] = []
         self._declared: dict[LogId, dict[LogId, int]] = {log: {} for log in self.logs}
@@ -66,8 +74,19 @@ class World:
         self.entries[key] = (tuple(references), frozenset(heard))
         self.order.append(key)
 
-    def accept(self, entries: Set[EntryKey]) -> set[EntryKey]:
-        """What `accept` says of a subset that is a prefix of every log."""
+    def alternatives(self, log: LogId) -> list[list[Bound]]:
+        """What binds a log: all of one of these."""
+        binding = [Bound(id_, cut[log]) for id_, cut in self.cuts.items() if log in cut]
+        return [
+            [*binding, *(Bound(id_, 0) for id_ in blame)]
+            for blame in self.void.get(self.device[log], [[]])
+        ]
+
+    def accept(
+        self, entries: Set[EntryKey], heard: Set[StatementId] | None = None
+    ) -> set[EntryKey]:
+        """What `accept` says of a subset that is a prefix of every log, knowing some removals."""
+        heard = self.cuts.keys() if heard is None else heard
         chains = {}
         for log in self.logs:
             length = sum(1 for key in entries if key[0] == log)
@@ -77,11 +96,12 @@ class World:
                 if any(self.entries[log, seq])
             ]
             chains[log] = Chain(device=self.device[log], length=length, links=links)
-        bounds: dict[LogId, list[Bound]] = {}
-        for removal, cut in self.cuts.items():
-            for log, seq in cut.items():
-                bounds.setdefault(log, []).append(Bound(removal, seq))
-        lengths = accept(chains, bounds)
+        bounds = {
+            log: [[bound for bound in cuts if bound.removal in heard] for cuts in alternatives]
+            for log in self.logs
+            if (alternatives := self.alternatives(log))
+        }
+        lengths = accept(chains, {log: cuts for log, cuts in bounds.items() if all(cuts)})
         return {(log, seq) for log, length in lengths.items() for seq in range(1, length + 1)}
 
 
@@ -143,16 +163,19 @@ class Model:
 
     def _carried(self, key: EntryKey, accepted: Set[EntryKey], removals: Set[StatementId]) -> bool:
         log, seq = key
-        cuts: Mapping[StatementId, Mapping[LogId, int]] = self._world.cuts
-        return all(
-            seq <= cuts[removal].get(log, seq)
-            or any(
-                self._world.device[other[0]] != self._world.device[log]
-                and key in (self.past(other) or ())
-                and removal not in self.heard(other)
-                for other in accepted
+        return any(
+            all(
+                seq <= limit
+                or any(
+                    self._world.device[other[0]] != self._world.device[log]
+                    and key in (self.past(other) or ())
+                    and removal not in self.heard(other)
+                    for other in accepted
+                )
+                for removal, limit in alternative
+                if removal in removals
             )
-            for removal in removals
+            for alternative in self._world.alternatives(log)
         )
 
 
@@ -203,10 +226,7 @@ class HonestWorld(World):
             self._held.setdefault(log, set()).update((other, seq) for seq in range(1, reached + 1))
         held = self._held[log] | {(log, seq) for seq in range(1, self._length[log] + 1)}
         self._heard[log] |= {removal for removal in self.cuts if self.random.random() < 0.1}
-        unheard = self.cuts
-        self.cuts = {one: cut for one, cut in unheard.items() if one in self._heard[log]}
-        accepted = self.accept(self._readable(held, self._heard[log]))
-        self.cuts = unheard
+        accepted = self.accept(self._readable(held, self._heard[log]), self._heard[log])
         references = []
         for other in self.logs:
             seq = max((seq for name, seq in accepted if name == other), default=0)
@@ -233,7 +253,7 @@ class HonestWorld(World):
 def test_no_entry_of_an_honest_device_that_nobody_removed_is_ever_lost(block: int) -> None:
     for seed in range(block * 100, block * 100 + 100):
         world = HonestWorld(seed)
-        removed = {log for cut in world.cuts.values() for log in cut}
+        removed = {log for log in world.logs if all(world.alternatives(log))}
         accepted = world.accept(set(world.order))
         for key in world.order:
             if key[0] not in removed and key[0] not in world.logs[-2:]:
@@ -251,7 +271,7 @@ def test_two_removed_devices_cannot_carry_each_other() -> None:
             device=DeviceId(b"2"), length=3, links=[PastLink(2, ((one, 2),), frozenset())]
         ),
     }
-    bounds = {one: [Bound(removal, 0)], other: [Bound(second, 0)]}
+    bounds = {one: [[Bound(removal, 0)]], other: [[Bound(second, 0)]]}
     assert accept(chains, bounds) == {one: 0, other: 0}
 
 
@@ -269,7 +289,7 @@ def test_what_an_accepted_device_built_on_before_it_heard_stays() -> None:
             ],
         ),
     }
-    assert accept(chains, {thief: [Bound(removal, 4)]}) == {thief: 6, honest: 2}
+    assert accept(chains, {thief: [[Bound(removal, 4)]]}) == {thief: 6, honest: 2}
 
 
 def test_a_device_that_names_more_after_it_heard_is_not_accepted() -> None:
@@ -283,4 +303,25 @@ def test_a_device_that_names_more_after_it_heard_is_not_accepted() -> None:
             links=[PastLink(2, ((thief, 6),), frozenset({removal}))],
         ),
     }
-    assert accept(chains, {thief: [Bound(removal, 4)]}) == {thief: 4, liar: 1}
+    assert accept(chains, {thief: [[Bound(removal, 4)]]}) == {thief: 4, liar: 1}
+
+
+def test_of_several_void_adds_the_one_that_lets_most_stand_counts() -> None:
+    guest, honest = LogId(b"guest"), LogId(b"honest")
+    first, second = StatementId(b"r1"), StatementId(b"r2")
+    chains = {
+        guest: Chain(device=DeviceId(b"g"), length=5, links=[]),
+        honest: Chain(
+            device=DeviceId(b"h"),
+            length=2,
+            links=[
+                PastLink(1, ((guest, 2),), frozenset({first})),
+                PastLink(2, ((guest, 3),), frozenset({second})),
+            ],
+        ),
+    }
+    both = [[Bound(first, 0)], [Bound(second, 0)]]
+    # The second entry names what its author, by then, could accept for neither add.
+    assert accept(chains, {guest: both}) == {guest: 2, honest: 1}
+    assert accept(chains, {guest: both[:1]}) == {guest: 0, honest: 0}
+    assert accept(chains, {guest: [[Bound(first, 0), Bound(second, 0)]]}) == {guest: 0, honest: 0}

@@ -96,6 +96,35 @@ def test_with_several_void_adds_passing_for_one_is_enough() -> None:
     assert bound(members, C) == [["g=5"]]
 
 
+def test_a_collection_that_an_adder_lost_is_bound_by_what_took_it() -> None:
+    _, members = world(
+        "a: root genesis A",
+        "b: A add B after a",
+        "c: A add C has follows after b",
+        "d: B add C after c",
+        "e: C add N after d",
+        "f: A remove B after c",
+    )
+    assert members.collections(N) == {"follows"}
+    assert bound(members, N) == [[]]
+    assert bound(members, N, "sessions") == [["f="]]
+    logs = drawn_device("N")
+    assert derive.log_id(N, logs.incarnation, "sessions") in members.logs
+
+
+def test_a_void_add_to_one_collection_is_not_freed_by_an_add_to_another() -> None:
+    _, members = world(
+        "a: root genesis A",
+        "b: A add B after a",
+        "c: B add C has sessions after b",
+        "d: A remove B after b",
+        "e: A add C has follows after d",
+    )
+    assert bound(members, C) == [[]]
+    assert bound(members, C, "sessions") == [["d="]]
+    assert bound(members, C, "directory") == []
+
+
 def test_one_add_that_counts_frees_a_device_of_the_blame_of_others() -> None:
     _, members = world(
         "a: root genesis A",

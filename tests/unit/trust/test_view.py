@@ -49,8 +49,8 @@ def test_it_answers_what_the_replica_asks() -> None:
     assert owner is not None
     assert owner.device == b.id
     assert seam.log_owner(LogId(b"x" * 16)) is None
-    assert seam.removals(b.id, "follows") == ()
-    assert seam.removals(drawn_device("X").id, "follows") == ()
+    assert seam.alternatives(b.id, "follows") == ((),)
+    assert seam.alternatives(drawn_device("X").id, "follows") == ()
     assert seam.in_past(drawing["a"].id, [drawing["b"].id])
     assert not seam.in_past(drawing["c"].id, [drawing["b"].id])
     assert dag.heads == view.heads
@@ -61,9 +61,10 @@ def test_what_arrives_later_is_not_known_to_it() -> None:
     dag.add(drawing["d"])
     assert view.heads == (drawing["c"].id,)
     assert not view.knows([drawing["d"].id])
-    assert view.removals(drawn_device("B").id, "follows") == ()
+    assert view.alternatives(drawn_device("B").id, "follows") == ((),)
     _, _, later = made("abcd")
-    (removal,) = later.removals(drawn_device("B").id, "follows")
+    ((removal,),) = later.alternatives(drawn_device("B").id, "follows")
     assert removal.id == drawing["d"].id
     assert removal.cut is not None
-    assert later.removals(drawn_device("B").id, "sessions")[0].cut is None
+    ((still_open,),) = later.alternatives(drawn_device("B").id, "sessions")
+    assert still_open.cut is None
