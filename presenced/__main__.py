@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from presenced import __version__
-from presenced.config import Arguments, read_config
+from presenced.config import Arguments, Config, read_config
 from presenced.errors import PresenceError
 
 EXIT_FAILED = 1
@@ -52,14 +53,23 @@ def main(argv: Sequence[str] | None = None) -> int:
                 mdns=False if asked.no_mdns else None,
             )
         )
-        from presenced.daemon import run_daemon  # after the arguments: it imports everything
-
-        return run_daemon(config)
+        return _daemon()(config)
     except PresenceError as error:
         print(f"presenced: {error.detail or error.code}", file=sys.stderr)
         if error.hint:
             print(error.hint, file=sys.stderr)
         return EXIT_FAILED
+
+
+def _daemon() -> Callable[[Config], int]:
+    """Import the daemon: everything, so after the arguments."""
+    gc.disable()  # modules are no garbage: looking for some in them is a sixth of a start
+    try:
+        from presenced.daemon import run_daemon
+    finally:
+        gc.freeze()
+        gc.enable()
+    return run_daemon
 
 
 if __name__ == "__main__":

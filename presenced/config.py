@@ -17,10 +17,8 @@ Order: command line, then environment, then `presenced.toml`, then what is built
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import Enum
 from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
@@ -225,6 +223,8 @@ def _load(path: Path) -> dict[str, Any]:
         ) from error
     if len(raw) > CONFIG_BYTES_MAX:
         raise BadConfig(f"{path} is longer than {CONFIG_BYTES_MAX} bytes", hint="Shorten it.")
+    import tomllib  # here: most have no such file
+
     try:
         return tomllib.loads(raw.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -283,6 +283,8 @@ class _Table:
 
 
 def _suggest(word: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
+    from difflib import get_close_matches  # here: for mistakes only
+
     close = get_close_matches(word, list(known), n=1)
     if close:
         return f"Did you mean `{close[0]}`?"

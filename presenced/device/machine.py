@@ -109,7 +109,7 @@ class DeviceMachine:
             if self._pay_debts():
                 self._judge_again(now)
             name = self._reader.meta(NAME)
-            unnamed = self.shelf.has(DEVICE_MAP) and not self.name_of(self._secrets.device)
+            unnamed = self.shelf.has(DEVICE_MAP) and not self.shelf.wrote(DEVICE_MAP)
             if name is not None and unnamed:
                 self._edits.append((RequestNumber(0), [NameDevice(name=name.decode("utf-8"))]))
         return self._decide(now)

@@ -77,6 +77,11 @@ class Shelf:
     def record(self, map_name: str, record: RecordId) -> RecordSlots:
         return self._of_map(map_name).record(map_name, record)
 
+    def wrote(self, map_name: str) -> bool:
+        """Whether this device ever wrote in the map's collection, without loading it."""
+        replica = self._of_map(map_name)
+        return self.own_seq(replica.collection) > 0 or replica.pending.unsent > 0
+
     def log_of(self, map_name: str) -> LogId:
         return self._membership.secrets.log(self._of_map(map_name).collection)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRESENCED_HOME", str(home))
     monkeypatch.setattr(daemon, "set_up_logs", lambda _level: None)
     monkeypatch.setattr(daemon.gc, "set_threshold", lambda *_: None)
+    monkeypatch.setattr(daemon.gc, "freeze", lambda: None)
 
 
 def fails_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -79,6 +81,17 @@ def test_a_port_in_use_is_said_with_its_number(
     assert str(taken) in told.err
     assert "Traceback" not in told.err
     assert told.out == "", "it is not ready"
+
+
+def test_garbage_is_collected_once_the_daemon_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+
+    async def runs(*_: Any) -> None:
+        seen.append(gc.isenabled())
+
+    monkeypatch.setattr(daemon, "_run", runs)
+    assert main(["run"]) == 0
+    assert seen == [True]
 
 
 def test_an_address_that_is_not_ours_is_said(capsys: pytest.CaptureFixture[str]) -> None:

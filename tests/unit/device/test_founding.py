@@ -13,7 +13,7 @@ from presenced.device.founding import (
 )
 from presenced.errors import Malformed, NotSetUp, Unauthorized
 from presenced.ids import DeviceId, SpaceId
-from presenced.testing.desk import founder, joiner
+from presenced.testing.desk import founder, joiner, linked_pair
 from presenced.testing.link_doubles import SeededEntropy
 from presenced.testing.sim_disk import SimDisk
 from presenced.trust.identity import new_device_secrets
@@ -30,6 +30,24 @@ def test_a_founded_home_starts_and_keeps_its_phrase_until_it_is_confirmed() -> N
     space, secrets = load_identity(disk)
     assert (space, secrets.device) == (founding.space, founding.secrets.device)
     assert disk.meta(ROOT_ENTROPY) == founding.root_entropy
+
+
+def test_a_start_loads_no_document_once_the_device_has_said_its_name() -> None:
+    alone = founder()
+    linked, _, _ = linked_pair()
+    for device in (alone, linked):
+        device.restart()
+        assert not any(replica.loaded for replica in device.machine.shelf.replicas.values())
+        assert device.machine.name_of(device.device) == "Laptop"
+
+
+def test_a_name_that_did_not_reach_the_disk_is_said_at_the_next_start() -> None:
+    _, commit = found("Laptop", SeededEntropy(2))
+    device = founder()
+    device.disk = SimDisk()
+    device.disk.apply(commit)
+    device.restart()
+    assert device.machine.name_of(device.device) == "Laptop"
 
 
 def arguments() -> dict[str, object]:
