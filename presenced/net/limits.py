@@ -103,6 +103,10 @@ ANSWER_SECONDS_MAX: Final = 6.0
 PROBE_ANSWER_SECONDS_MAX: Final = 2.0
 "the same after waking, a network change or an ICMP error, when silence is likely"
 
+ACKNOWLEDGE_SECONDS_MAX: Final = 0.015
+"""how long an acknowledgement of one packet waits for data that it can travel with: below the 25 ms
+that aioquic promises its peer (RFC 9000 §18.2, max_ack_delay), by what a busy Python may be late"""
+
 DIAL_SECONDS_MAX: Final = 5.0
 "a dial that has not shaken hands by then has failed"
 

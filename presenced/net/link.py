@@ -146,6 +146,18 @@ class LinkStream:
         finally:
             self._sending = False
 
+    def send_nowait(self, data: bytes) -> bool:
+        """Hand bytes to the transport at once, if no task is sending and no window is full.
+
+        False if nothing was taken; then `send_all` waits, or says why not.
+        """
+        is_full = self.unacknowledged_bytes + len(data) > UNACKNOWLEDGED_BYTES_MAX
+        if self._sending or self._ended or is_full:
+            return False
+        self.connection.send_stream_data(STREAM_ID, data)
+        self._carrier.transmit(self)
+        return True
+
     async def receive_some(self) -> bytes:
         """The next bytes, all that are here; b"" at the end. Cancelled, it took nothing."""
         await trio.lowlevel.checkpoint_if_cancelled()

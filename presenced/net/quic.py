@@ -31,6 +31,7 @@ from aioquic.tls import Epoch
 
 from presenced.net.certificate import make_certificate
 from presenced.net.limits import (
+    ACKNOWLEDGE_SECONDS_MAX,
     CONGESTION_WINDOW_BYTES_MAX,
     IDLE_SECONDS,
     PENDING_BYTES_MAX,
@@ -155,12 +156,28 @@ class Connection(QuicConnection):
             return True
         return False
 
+    def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
+        """As aioquic's, but the acknowledgement of a single packet waits for company.
+
+        A second packet is acknowledged at once, as is one out of order (RFC 9000 §13.2).
+        """
+        space = self._spaces.get(Epoch.ONE_RTT)
+        one_waits = space is not None and space.ack_at is not None
+        if self._handshake_confirmed:
+            self._ack_delay = ACKNOWLEDGE_SECONDS_MAX
+        super().receive_datagram(data, addr, now)
+        space = self._spaces.get(Epoch.ONE_RTT)
+        if space is None or space.ack_at is None:
+            return
+        if one_waits or len(space.ack_queue) > 1:
+            space.ack_at = min(space.ack_at, now)
+
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
         """As aioquic's; none on a connection whose first datagram was not one, where it fails.
 
         An acknowledgement that is owed goes with data that goes anyway (RFC 9000 §13.2.1), where
-        aioquic would send it a millisecond later in a datagram of its own: of the datagrams of an
-        exchange of small messages that saves the half.
+        aioquic would send it later in a datagram of its own: of the datagrams of an exchange of
+        small messages that saves the half.
         """
         if not self._network_paths:
             return []

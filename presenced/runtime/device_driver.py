@@ -2,8 +2,8 @@
 
 Rules of this file:
 1. The machine is called from one task at a time and never across an await, so it needs no lock.
-2. At most one commit is in flight (the machine sees to that); its result is always reported back,
-   also when the waiting task is cancelled.
+2. At most one commit is in flight (the machine sees to that). It is begun in the tick that asked
+   for it; its result is reported back also when the waiting task is cancelled.
 3. What a failed commit means is the machine's business; the driver only reports it.
 """
 
@@ -35,10 +35,20 @@ from presenced.errors import HostError, StoreError
 log = structlog.get_logger(__name__)
 
 
+class CommitJob(Protocol):
+    """A commit that is being written."""
+
+    async def result(self) -> None:
+        """Returns when all of it is on disk; raises `HostError` if nothing of it is."""
+        ...
+
+
 class CommitSink(Protocol):
     """The store, as far as the driver needs it."""
 
-    async def commit(self, commit: Commit) -> None: ...
+    def begin(self, commit: Commit) -> CommitJob:
+        """Begin to write at once. It is written to its end, whoever waits."""
+        ...
 
 
 class LinkOutput(Protocol):
@@ -75,7 +85,8 @@ class DeviceDriver:
         self._emit = emit
         self._links: dict[LinkNumber, LinkOutput] = {}
         self._waiting: dict[RequestNumber, _Waiting] = {}
-        self._commits: list[CommitBatch] = []
+        self._flying: tuple[int, CommitJob] | None = None
+        "token and job of the commit that is being written"
         self._work = trio.Event()
         self._rescheduled = trio.Event()
         self._planned_ms: float = inf
@@ -87,11 +98,12 @@ class DeviceDriver:
         return self._clock.now()
 
     def perform(self, effects: Iterable[Effect]) -> None:
-        """Carry out effects in order. Commits are handed to `run`, in order too."""
+        """Carry out effects in order. A commit is begun; `run` reports its end."""
         for effect in effects:
             match effect:
                 case CommitBatch():
-                    self._commits.append(effect)
+                    assert self._flying is None, "at most one commit is in flight"
+                    self._flying = effect.token, self._store.begin(effect.commit)
                     self._work.set()
                 case SendMessages():
                     if (link := self._links.get(effect.link)) is not None:
@@ -142,25 +154,27 @@ class DeviceDriver:
             self.perform(self.machine.link_down(number, self.now()))
 
     async def run(self) -> None:
-        """Write commits, one at a time, and wake the machine when it asked for it."""
+        """Report what came of commits, and wake the machine when it asked for it."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_time)
             while True:
-                await self._work.wait()
-                self._work = trio.Event()
-                batches, self._commits = self._commits, []
-                for batch in batches:
-                    await self._write(batch)
+                if self._flying is None:
+                    self._work = trio.Event()
+                    await self._work.wait()
+                assert self._flying is not None
+                await self._landing(*self._flying)
 
-    async def _write(self, batch: CommitBatch) -> None:
+    async def _landing(self, token: int, job: CommitJob) -> None:
         try:
-            await self._store.commit(batch.commit)
+            await job.result()
         except HostError as error:
+            self._flying = None
             log.error("commit failed", code=error.code)
             failure = error if isinstance(error, StoreError) else StoreError(error.detail)
-            self.perform(self.machine.commit_failed(batch.token, failure, self.now()))
+            self.perform(self.machine.commit_failed(token, failure, self.now()))
         else:
-            self.perform(self.machine.committed(batch.token, self.now()))
+            self._flying = None
+            self.perform(self.machine.committed(token, self.now()))
 
     async def _keep_time(self) -> None:
         while True:

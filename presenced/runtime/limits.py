@@ -7,5 +7,8 @@ from typing import Final
 OUTGOING_BYTES_MAX: Final = 32 * 1024 * 1024
 "bytes that wait for a peer to read them; the windows of a link that is read hold half of it"
 
+PROMPT_BYTES_MAX: Final = 16 * 1024
+"bytes of one link that are sent at once, without a turn of the scheduler; more waits its turn"
+
 CLOSE_SECONDS_MAX: Final = 1.0
 "how long a last frame may take to leave when a connection ends"

@@ -16,7 +16,7 @@ from presenced.clock import Clock
 from presenced.device.effects import LinkNumber
 from presenced.ids import DeviceId, show_id
 from presenced.runtime.device_driver import DeviceDriver
-from presenced.runtime.limits import CLOSE_SECONDS_MAX, OUTGOING_BYTES_MAX
+from presenced.runtime.limits import CLOSE_SECONDS_MAX, OUTGOING_BYTES_MAX, PROMPT_BYTES_MAX
 from presenced.runtime.streams import ByteStream, closed_after
 from presenced.trust.link import (
     Effect,
@@ -66,8 +66,9 @@ class LinkDriver:
         return self._device.machine.device_on(self._number)
 
     def send_messages(self, messages: Iterable[bytes]) -> None:
-        for message in messages:
-            self._perform(self._machine.send_message(message))
+        self._perform(
+            effect for message in messages for effect in self._machine.send_message(message)
+        )
 
     def close(self, code: str, detail: str = "") -> None:
         self._perform(self._machine.close(code, detail))
@@ -108,11 +109,21 @@ class LinkDriver:
                     self.closed = effect
                     self._wakeup.set()
                     self._ended.set()
+        self._send_queued()
+
+    def _send_queued(self) -> None:
+        """What is small leaves in the tick that caused it; the rest is the writing task's."""
+        if not self._outgoing:
+            return
+        is_small = self._outgoing_bytes <= PROMPT_BYTES_MAX and self.closed is None
+        if is_small and self._stream.send_nowait(b"".join(self._outgoing)):
+            self._outgoing, self._outgoing_bytes = [], 0
+        else:
+            self._wakeup.set()
 
     def _queue(self, data: bytes) -> None:
         self._outgoing.append(data)
         self._outgoing_bytes += len(data)
-        self._wakeup.set()
         if self._outgoing_bytes > OUTGOING_BYTES_MAX and self.closed is None:
             self.close("limit-exceeded", "the peer does not read")
 

@@ -18,6 +18,10 @@ class ByteStream(Protocol):
         """Raises `trio.BrokenResourceError` once the connection has ended."""
         ...
 
+    def send_nowait(self, data: bytes) -> bool:
+        """Hand over all or nothing, at once. False: nothing, use `send_all`."""
+        ...
+
     async def receive_some(self) -> bytes:
         """b"" at the end."""
         ...

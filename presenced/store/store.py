@@ -16,7 +16,7 @@ from presenced.store.limits import VERIFY_SECONDS_MAX
 from presenced.store.reader import Reader
 from presenced.store.schema import migrate
 from presenced.store.writer import Writer
-from presenced.store.writer_thread import WriterThread
+from presenced.store.writer_thread import Job, WriterThread
 
 
 class Store:
@@ -42,6 +42,10 @@ class Store:
         end and its result is known, so cancellation waits for it.
         """
         await self._thread.call(partial(self._writer.write, commit))
+
+    def begin(self, commit: Commit) -> Job[None]:
+        """As `commit`, but writing begins at once; the job's `result` tells the end."""
+        return self._thread.begin(partial(self._writer.write, commit))
 
     async def verify(self) -> bool:
         """Read every page from the disk and check that they fit together.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import structlog
 import trio
@@ -22,22 +22,41 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-class _Job:
-    """What to do, for which task, and what came of it."""
+class Job(Generic[T]):
+    """What to do, who waits for it, and what came of it. Made by `WriterThread.begin`."""
 
-    __slots__ = ("error", "function", "result", "task")
+    __slots__ = ("_error", "_function", "_is_done", "_result", "_task")
 
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self.function = function
-        self.task = trio.lowlevel.current_task()
-        self.result: Any = None
-        self.error: BaseException | None = None
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._task: trio.lowlevel.Task | None = None
+        self._is_done = False
+        self._result: T | None = None
+        self._error: BaseException | None = None
+
+    async def result(self) -> T:
+        """Wait for the end: its result or error. Not cancellable, so that it is known."""
+        if self._is_done:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+        if self._error is not None:
+            raise self._error
+        return cast("T", self._result)
 
     def run(self) -> None:
+        """In the thread."""
         try:
-            self.result = self.function()
+            self._result = self._function()
         except BaseException as error:  # it belongs to the task that waits, whatever it is
-            self.error = error
+            self._error = error
+
+    def done(self) -> None:
+        """In trio's thread, once it has run."""
+        self._is_done = True
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task)
 
 
 class Tidying(Protocol):
@@ -56,7 +75,7 @@ class WriterThread:
     """Runs jobs for trio tasks. Make it inside `trio.run`; `close` it there too."""
 
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._token = trio.lowlevel.current_trio_token()
         self._tidying: Tidying | None = None
         self._thread = threading.Thread(target=self._run, name="presenced-store", daemon=True)
@@ -66,6 +85,12 @@ class WriterThread:
         """From now on tidy this up."""
         self._tidying = tidying
 
+    def begin(self, function: Callable[[], T]) -> Job[T]:
+        """Give a function to the thread at once. It runs to its end, whoever waits or not."""
+        job = Job(function)
+        self._jobs.put(job)
+        return job
+
     async def call(self, function: Callable[[], T]) -> T:
         """Run a function in the thread; its result or error.
 
@@ -73,13 +98,7 @@ class WriterThread:
         result is known: cancellation waits.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        job = _Job(function)
-        self._jobs.put(job)
-        await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
-        if job.error is not None:
-            raise job.error
-        result: T = job.result
-        return result
+        return await self.begin(function).result()
 
     async def close(self, last: Callable[[], None]) -> None:
         """Finish what was given, then `last`, then end. Not cancellable: the disk decides."""
@@ -99,7 +118,7 @@ class WriterThread:
             if job is None:
                 return
             job.run()
-            self._token.run_sync_soon(trio.lowlevel.reschedule, job.task)
+            self._token.run_sync_soon(job.done)
             if self._tidying is not None and self._tidying.overdue:
                 self._tidy()
 

@@ -54,6 +54,9 @@ class MemoryStore:
         self.gate: trio.Event | None = None
         self.commits = 0
 
+    def begin(self, commit: Commit) -> MemoryJob:
+        return MemoryJob(self, commit)
+
     async def commit(self, commit: Commit) -> None:
         await trio.lowlevel.checkpoint()
         with trio.CancelScope(shield=True):
@@ -69,6 +72,17 @@ class MemoryStore:
         if self.damaged is not None:
             raise self.damaged
         return not self.is_large
+
+
+class MemoryJob:
+    """A commit of a `MemoryStore`."""
+
+    def __init__(self, store: MemoryStore, commit: Commit) -> None:
+        self._store = store
+        self._commit = commit
+
+    async def result(self) -> None:
+        await self._store.commit(self._commit)
 
 
 class MemoryStream:
@@ -95,6 +109,13 @@ class MemoryStream:
             await self._changed.wait()
         if self.ended:
             raise trio.BrokenResourceError
+
+    def send_nowait(self, data: bytes) -> bool:
+        if self.ended or len(self.peer._unread) + len(data) > WINDOW_BYTES:
+            return False
+        self.peer._unread += data
+        self.peer._wake()
+        return True
 
     async def receive_some(self) -> bytes:
         await trio.lowlevel.checkpoint()

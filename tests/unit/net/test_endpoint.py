@@ -143,6 +143,30 @@ async def test_a_small_message_leaves_in_the_same_tick() -> None:
             assert a.bytes_out > before
 
 
+async def test_what_fits_is_handed_over_at_once_or_not_at_all() -> None:
+    with trio.fail_after(10):
+        async with open_pair() as (_a, _b, near, far):
+            assert near.send_nowait(b"now")
+            assert await far.receive_some() == b"now"
+            assert not near.send_nowait(bytes(UNACKNOWLEDGED_BYTES_MAX + 1))
+            near.abort("done")
+            assert not near.send_nowait(b"too late")
+
+
+async def test_nothing_overtakes_a_task_that_is_sending() -> None:
+    payload = bytes(UNACKNOWLEDGED_BYTES_MAX + WRITE_BYTES)
+    received = bytearray()
+    with trio.fail_after(30):
+        async with open_pair() as (_a, _b, near, far), trio.open_nursery() as nursery:
+            nursery.start_soon(near.send_all, payload)
+            while near.unacknowledged_bytes < UNACKNOWLEDGED_BYTES_MAX:
+                await trio.lowlevel.checkpoint()
+            assert not near.send_nowait(b"small")
+            while len(received) < len(payload):
+                received += await far.receive_some()
+    assert bytes(received) == payload
+
+
 async def test_many_small_messages_give_others_their_turn() -> None:
     turns = 0
 

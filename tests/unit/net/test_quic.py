@@ -6,6 +6,7 @@ import pytest
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, StreamDataReceived
 
 from presenced.net.limits import (
+    ACKNOWLEDGE_SECONDS_MAX,
     CONGESTION_WINDOW_BYTES_MAX,
     DATAGRAM_BYTES,
     PENDING_BYTES_MAX,
@@ -150,6 +151,27 @@ def test_an_answer_takes_the_acknowledgement_along(wire: Wire) -> None:
             connection.send_stream_data(STREAM_ID, b"ping")
             wire.exchange()
     assert wire.datagrams == 20
+
+
+def test_one_packet_is_acknowledged_later_two_or_a_gap_at_once(wire: Wire) -> None:
+    """A datagram of their own for acknowledgements costs as much as one with data."""
+    sent: list[bytes] = []
+    for text in (b"one", b"two", b"three", b"four"):
+        wire.client.send_stream_data(STREAM_ID, text)
+        sent += [data for data, _ in wire.client.datagrams_to_send(now=wire.now)]
+        wire.now += 0.001  # the sender is paced
+    assert len(sent) == 4
+    wire.server.receive_datagram(sent[0], CLIENT, now=wire.now)
+    assert wire.server.datagrams_to_send(now=wire.now) == []
+    due = wire.server.get_timer()
+    assert due is not None
+    assert due == pytest.approx(wire.now + ACKNOWLEDGE_SECONDS_MAX)
+    wire.server.receive_datagram(sent[1], CLIENT, now=wire.now)
+    [(both, _)] = wire.server.datagrams_to_send(now=wire.now)
+    wire.client.receive_datagram(both, SERVER, now=wire.now)
+    assert wire.client.unacknowledged_bytes == len(b"three" + b"four")
+    wire.server.receive_datagram(sent[3], CLIENT, now=wire.now)  # without the third
+    assert len(wire.server.datagrams_to_send(now=wire.now)) == 1
 
 
 def test_the_congestion_window_stops_growing(wire: Wire) -> None:

@@ -11,7 +11,7 @@ import trio.lowlevel
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from presenced.device.effects import LinkNumber
-from presenced.runtime.limits import CLOSE_SECONDS_MAX
+from presenced.runtime.limits import CLOSE_SECONDS_MAX, PROMPT_BYTES_MAX
 from presenced.runtime.link_driver import LinkDriver
 from presenced.testing.link_doubles import Device, MemoryPeers, link_machine
 from presenced.testing.memory_house import MemoryStream, TrioClock, stream_pair
@@ -99,6 +99,19 @@ async def test_both_sides_come_up_and_messages_keep_their_order(
     first.device.output.send_messages([b"one", b"two" * 100_000, b"three"])
     await wait_all_tasks_blocked()
     assert second.device.happened[1:] == [b"one", b"two" * 100_000, b"three"]
+
+
+async def test_a_small_message_leaves_in_the_tick_that_caused_it(
+    mock_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    first, second = await linked(nursery)
+    first.device.output.send_messages([b"small"])
+    assert second.stream._unread
+    await wait_all_tasks_blocked()
+    first.device.output.send_messages([bytes(PROMPT_BYTES_MAX)])
+    assert not second.stream._unread
+    await wait_all_tasks_blocked()
+    assert second.device.happened[1:] == [b"small", bytes(PROMPT_BYTES_MAX)]
 
 
 async def test_a_close_reaches_the_other_with_its_code(

@@ -60,6 +60,16 @@ async def test_a_job_runs_in_the_thread_and_gives_its_result() -> None:
         assert await thread.call(lambda: None) is None
 
 
+async def test_a_job_that_was_begun_has_one_result_however_late_it_is_asked_for() -> None:
+    ran = threading.Event()
+    async with opened() as (thread, _):
+        job = thread.begin(lambda: ran.set() or 7)
+        await thread.call(lambda: None)  # behind it
+        assert ran.is_set()
+        assert await job.result() == 7
+        assert await job.result() == 7
+
+
 async def test_a_jobs_error_is_raised_where_it_was_asked_for() -> None:
     def fail() -> None:
         raise StoreFull("no space")
