@@ -43,6 +43,8 @@ def keep_views(commit: Commit, collection: Collection, outcome: Outcome, replica
         commit.views_reset.add(collection)
         commit.follows = [] if collection == "follows" else commit.follows
         commit.sessions = [] if collection == "sessions" else commit.sessions
+        _keep_all(commit, collection, replica)
+        return 0
     follows, sessions, touched = commit.follows, commit.sessions, outcome.touched
     if collection == "follows":
         follows += [
@@ -61,6 +63,20 @@ def keep_views(commit: Commit, collection: Collection, outcome: Outcome, replica
         elif map_name == SESSION_MAP:
             sessions.append(session_row(record, replica.record(map_name, record)))
     return len(outcome.touched)
+
+
+def _keep_all(commit: Commit, collection: Collection, replica: Replica) -> None:
+    """Put a row for every record of a collection into a commit."""
+    if collection == "follows":
+        commit.follows += [
+            follow_row(record, replica.record(FOLLOW_MAP, record))
+            for record in replica.records(FOLLOW_MAP)
+        ]
+    elif collection == "sessions":
+        commit.sessions += [
+            session_row(record, replica.record(SESSION_MAP, record))
+            for record in replica.records(SESSION_MAP)
+        ]
 
 
 def events_of(commit: Commit, outcome: Outcome) -> Iterable[Event]:

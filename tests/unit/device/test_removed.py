@@ -68,6 +68,18 @@ def test_a_removed_device_that_comes_back_is_a_stranger_that_learns_of_it() -> N
     assert all(message[0] < FIRST_TYPE for message in again.said[first])
 
 
+def test_what_a_removal_takes_back_leaves_the_lists_and_nothing_else_does() -> None:
+    first, second, third, line, link = three()
+    first.edit(Follow(uri=FEED, title="One"))
+    third.edit(Follow(uri="https://two.example/feed", title="Two"))
+    rest(line, link)
+    assert len(second.follows()) == 2
+    first.sign(remove_body(third.device, [("follows", {})], "stolen"))
+    rest(line)
+    assert first.follows() == second.follows() == {FEED: "One"}
+    assert "rebuilt" in second.kinds()
+
+
 def test_what_a_removed_device_was_still_sending_ends_its_link_and_nothing_else() -> None:
     first, second, third, line, link = three()
     for number in range(8):
