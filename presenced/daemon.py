@@ -11,7 +11,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import structlog
 import trio
 
 from presenced.clock import Clock
@@ -29,6 +28,7 @@ from presenced.host.wake import watch_wake
 from presenced.local.app import owner_app
 from presenced.local.events import EventHub
 from presenced.local.listener import open_owner_socket, serve
+from presenced.log import log
 from presenced.net.dialing import Dialer
 from presenced.net.endpoint import Endpoint, open_endpoint
 from presenced.net.errors import PortInUse
@@ -42,8 +42,6 @@ from presenced.store import Store, open_store
 
 if TYPE_CHECKING:
     from presenced.net.lan import Lan
-
-log = structlog.get_logger(__name__)
 
 PORT: Final = "port"
 "meta row: the UDP port, random at first and then kept"

@@ -11,9 +11,10 @@ import logging
 import os
 import sys
 from collections.abc import MutableMapping
+from functools import partial
 from typing import Any, Final
 
-import structlog
+from presenced.log import log
 
 SAFE_KEYS: Final = frozenset(
     {
@@ -69,7 +70,13 @@ def _with_priority(_logger: Any, method: str, line: Any) -> str:
 
 
 def set_up_logs(level: str) -> None:
-    """Configure structlog for this process. `level`: debug, info, warning or error."""
+    """Say how this process logs. `level`: debug, info, warning or error."""
+    log.before_first_line(partial(_configure, level))
+
+
+def _configure(level: str) -> None:
+    import structlog  # here: see `presenced.log`
+
     journal = bool(os.environ.get("JOURNAL_STREAM"))
     processors: list[Any] = [structlog.processors.add_log_level, only_safe_keys]
     if not journal:

@@ -20,20 +20,18 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
-import structlog
 import trio
 
 from presenced import socket_path
 from presenced.errors import HostError
 from presenced.local.limits import CONNECTIONS_MAX
 from presenced.local.server import Application, PeerCredentials, serve_connection
+from presenced.log import log
 
 _DIRECTORY_MODE: Final = 0o700
 _CREDENTIALS: Final = struct.Struct("3i")
 _ACCEPT_PAUSE_SECONDS: Final = 0.2
 "after a failed accept (no file descriptors left)"
-
-log = structlog.get_logger(__name__)
 
 
 class UnsafeDirectory(HostError):

@@ -10,15 +10,13 @@ import traceback
 from typing import Final
 
 import msgspec
-import structlog
 
 from presenced.errors import CallerError, HostError, LimitExceeded, PeerError, PresenceError
 from presenced.local.model import Problem
+from presenced.log import log
 
 PEER_STATUS: Final = 502
 _TRACE_LINES: Final = 6
-
-log = structlog.get_logger(__name__)
 
 
 class BadBody(CallerError):

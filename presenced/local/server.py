@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import h11
-import structlog
 import trio
 
 from presenced.local.limits import (
@@ -30,6 +29,7 @@ from presenced.local.limits import (
     WRITE_SECONDS_MAX,
 )
 from presenced.local.problems import frames_of
+from presenced.log import log
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -38,8 +38,6 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _READ_BYTES: Final = 64 * 1024
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,9 @@ from contextlib import asynccontextmanager
 from math import inf
 from typing import Final
 
-import structlog
 import trio
 
+from presenced.log import log
 from presenced.net.door import Challenge, Door, Newcomer
 from presenced.net.errors import CannotListen, DialFailed, PortInUse
 from presenced.net.farewells import Farewells
@@ -54,8 +54,6 @@ from presenced.net.udp import (
 )
 
 __all__ = ["CannotListen", "DialFailed", "Endpoint", "LinkStream", "PortInUse", "open_endpoint"]
-
-log = structlog.get_logger(__name__)
 
 _UNREACHABLE: Final = frozenset(
     {

@@ -27,12 +27,12 @@ from enum import Enum
 from typing import Final
 
 import ifaddr
-import structlog
 import trio
 from zeroconf import IPVersion, ServiceInfo, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from presenced.clock import Clock
+from presenced.log import log
 from presenced.net.lan_announce import (
     Announcement,
     link_announcement,
@@ -53,8 +53,6 @@ from presenced.net.limits import (
     REOPEN_SECONDS,
     SIGHTINGS_QUEUE_MAX,
 )
-
-log = structlog.get_logger(__name__)
 
 HOUR_MS: Final = 60 * 60 * 1000
 

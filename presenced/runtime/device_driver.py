@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any, Protocol
 
-import structlog
 import trio
 
 from presenced.clock import Clock, Instant
@@ -31,8 +30,7 @@ from presenced.device.effects import (
 )
 from presenced.device.machine import DeviceMachine
 from presenced.errors import HostError, StoreError
-
-log = structlog.get_logger(__name__)
+from presenced.log import log
 
 
 class CommitJob(Protocol):

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import structlog
 import trio
 
 from presenced.clock import Clock
 from presenced.device.effects import LinkNumber
 from presenced.ids import DeviceId, show_id
+from presenced.log import log
 from presenced.runtime.device_driver import DeviceDriver
 from presenced.runtime.limits import CLOSE_SECONDS_MAX, OUTGOING_BYTES_MAX, PROMPT_BYTES_MAX
 from presenced.runtime.streams import ByteStream, closed_after
@@ -26,8 +26,6 @@ from presenced.trust.link import (
     MessageReceived,
     SendBytes,
 )
-
-log = structlog.get_logger(__name__)
 
 
 class LinkDriver:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Final
 
-import structlog
 import trio
 
 from presenced.clock import Clock, Entropy
@@ -21,6 +20,7 @@ from presenced.errors import HostError
 from presenced.ids import DeviceId
 from presenced.local.events import EventHub
 from presenced.local.owner import LinkFacts
+from presenced.log import log
 from presenced.net.dialing import Dial, Dialer
 from presenced.net.endpoint import Endpoint
 from presenced.net.link import LinkStream
@@ -34,8 +34,6 @@ from presenced.trust.hello import Mode
 from presenced.trust.inbound import Arrived, Inbound, Refused
 from presenced.trust.link import LinkConfig, LinkMachine, LinkUp
 from presenced.wire import decode, encode
-
-log = structlog.get_logger(__name__)
 
 ADDRESSES: Final = "addresses"
 "meta row: where each device answered before"

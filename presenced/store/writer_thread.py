@@ -11,15 +11,13 @@ import threading
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-import structlog
 import trio
 
 from presenced.errors import StoreError
+from presenced.log import log
 from presenced.store.limits import QUIET_SECONDS
 
 T = TypeVar("T")
-
-log = structlog.get_logger(__name__)
 
 
 class Job(Generic[T]):
