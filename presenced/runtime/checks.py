@@ -51,7 +51,7 @@ def _identity(home: Home) -> Iterator[Check]:
         return
     yield Check(name="identity", status="ok", detail="this device has an identity")
     if home.phrase() is None:
-        yield Check(name="recovery phrase", status="ok", detail="confirmed, not on this device")
+        yield Check(name="recovery phrase", status="ok", detail="not kept on this device")
     else:
         yield Check(
             name="recovery phrase",
