@@ -1,10 +1,16 @@
 """One enrolment at a time: shows a code and waits, or enters one and dials.
 
 Theory of operation. `begin` starts a task in the owner's nursery. A shower waits for incoming
-connections whose hello asks to enrol (`answer`), one after another, until one succeeds or the code
-is over (three tries, five minutes). An enterer dials what it was told and what is found on the
-network under the code's number, until one answers or the time for finding is up. The person's yes
-or no goes to the connection that showed the candidate.
+connections whose hello asks to enrol (`answer`), until one succeeds or the code is over (three
+tries, five minutes). Any number of them may be on the way, as many strangers as the endpoint lets
+in: whoever says nothing keeps nobody out. The first that proved the code and introduced itself is
+*chosen*: it is shown to the person, the others are let go. An enterer dials what it was told and
+what is found on the network under the code's number, until one answers or the time for finding is
+up. The person's yes or no goes to the chosen one.
+
+Rules of this file: the tries are counted where the PAKE runs, one for all connections, so that many
+at once guess no more often than one after another; a code is not over while a run that it allowed
+is still on the way.
 """
 
 from __future__ import annotations
@@ -14,13 +20,13 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final, Protocol
 
-import structlog
 import trio
 
 from presenced.clock import Clock, Entropy
 from presenced.errors import Conflict, HostError
 from presenced.local.owner import PairingRequest
 from presenced.local.progress import Added, Candidate, CodeShown, Failed, PairingProgress
+from presenced.log import log
 from presenced.runtime.pairing_driver import PairingDriver
 from presenced.runtime.streams import ByteStream
 from presenced.trust.pairing_code import (
@@ -42,8 +48,6 @@ from presenced.trust.pairing_terms import (
     Showing,
     Sponsor,
 )
-
-log = structlog.get_logger(__name__)
 
 FIND_SECONDS_MAX: Final = 60.0
 "how long an enterer looks for the device that shows the code"
@@ -137,12 +141,12 @@ class Enrolments:
         return None if self._latest is None else self._latest.progress
 
     def approve(self) -> None:
-        if self._latest is not None and self._latest.driver is not None:
-            self._latest.driver.approve()
+        if self._latest is not None and self._latest.chosen is not None:
+            self._latest.chosen.approve()
 
     def refuse(self) -> None:
-        if self._latest is not None and self._latest.driver is not None:
-            self._latest.driver.refuse()
+        if self._latest is not None and self._latest.chosen is not None:
+            self._latest.chosen.refuse()
 
     def cancel(self) -> None:
         if self._latest is not None:
@@ -181,8 +185,9 @@ class _Enrolment:
         entropy: Entropy,
     ) -> None:
         self.progress = PairingProgress()
-        self.driver: PairingDriver | None = None
-        "of the connection that runs now"
+        self.chosen: PairingDriver | None = None
+        "of the connection whose candidate the person sees"
+        self._running: set[PairingDriver] = set()
         self._home = home
         self._network = network
         self._party = party
@@ -196,19 +201,27 @@ class _Enrolment:
     def cancel(self) -> None:
         """The person gave up."""
         self._report(Failed(type="refused", detail="cancelled here"))
-        if self.driver is not None:
-            self.driver.cancel()
         self._scope.cancel()
 
     def _report(self, last: Added | Failed) -> None:
+        """It is over; whoever is still on the way is let go."""
         self.progress.report(last)
         self._over.set()
+        for driver in self._running:
+            driver.cancel()
 
     # --- showing a code ---
 
     @property
     def answering(self) -> bool:
-        return self._showing is not None and self.driver is None and not self.progress.over
+        if self._showing is None or self.chosen is not None or self.progress.over:
+            return False
+        return self._showing.attempts.state(self._clock.now()) is CodeState.OPEN
+
+    @property
+    def _is_under_way(self) -> bool:
+        """Whether somebody began while the code was open and is not done."""
+        return any(driver.is_under_way for driver in self._running)
 
     async def show(self, code: PairingCode) -> None:
         """Show a code until somebody enrolled, it was tried too often, or its time is up."""
@@ -219,7 +232,7 @@ class _Enrolment:
         with self._scope:
             with trio.move_on_after((attempts.deadline_mono_ms - now.mono_ms) / 1000):
                 await self._over.wait()
-            if self.driver is not None:  # it began in time: its people decide
+            if self._is_under_way:  # it began in time: its people decide
                 await self._over.wait()
         self._report(Failed(type="expired", detail="nobody entered the code in time"))
 
@@ -231,17 +244,20 @@ class _Enrolment:
         showing = self._showing
         assert showing is not None
         ended = await self._run(stream, showing, early)
-        state = showing.attempts.state(self._clock.now())
         if isinstance(ended.result, AddedEffect):
             self._report(Added(device=ended.result.device))
-        elif ended.is_decided:
+            return
+        if ended.result.type is FailureType.WRONG_CODE:
+            log.warning("wrong code entered", left=showing.attempts.tries_left)
+        state = showing.attempts.state(self._clock.now())
+        if ended.is_decided:
             self._report(Failed(type=ended.result.type.value, detail=ended.result.detail))
+        elif self._is_under_way:
+            return
         elif state is CodeState.SPENT:
             self._report(Failed(type="wrong_code", detail="the code was tried too often"))
         elif state is CodeState.EXPIRED:
             self._report(Failed(type="expired", detail="nobody entered the code in time"))
-        elif ended.result.type is FailureType.WRONG_CODE:
-            log.warning("wrong code entered", left=showing.attempts.tries_left)
 
     # --- entering a code ---
 
@@ -291,18 +307,21 @@ class _Enrolment:
         machine = PairingMachine(
             part=part, party=self._party, entropy=self._entropy, now=self._clock.now()
         )
-        home = _Home(self._home, self._candidate)
-        self.driver = PairingDriver(machine=machine, stream=stream, home=home, clock=self._clock)
+        home = _Home(self._home, lambda seen: self._choose(driver, seen))
+        driver = PairingDriver(machine=machine, stream=stream, home=home, clock=self._clock)
+        self._running.add(driver)
         try:
-            await self.driver.run(early)
-            result = self.driver.result
+            await driver.run(early)
         finally:
-            self.driver = None
+            self._running.discard(driver)
         cut = PairingFailed(type=FailureType.INTERRUPTED, detail="the connection ended")
-        return _Ended(result=result or cut, was_shown=home.was_shown)
+        return _Ended(result=driver.result or cut, was_shown=driver is self.chosen)
 
-    def _candidate(self, seen: CandidateSeen) -> None:
+    def _choose(self, driver: PairingDriver, seen: CandidateSeen) -> None:
         """The right device answered: from here on only its people's time counts."""
+        self.chosen = driver
+        for other in self._running - {driver}:
+            other.cancel()
         self._finding.deadline = inf
         self.progress.report(
             Candidate(
@@ -334,11 +353,6 @@ class _Home:
     """`PairingHome` of one connection."""
 
     def __init__(self, home: EnrolmentHome, show: Callable[[CandidateSeen], None]) -> None:
-        self._show = show
-        self.was_shown = False
         self.admit = home.admit
         self.joined = home.joined
-
-    def candidate(self, seen: CandidateSeen) -> None:
-        self.was_shown = True
-        self._show(seen)
+        self.candidate = show

@@ -12,6 +12,7 @@ from presenced.errors import PresenceError
 from presenced.runtime.limits import CLOSE_SECONDS_MAX
 from presenced.runtime.streams import ByteStream, closed_after
 from presenced.trust.pairing_terms import (
+    BEFORE_PAKE,
     OVER,
     Added,
     Admit,
@@ -58,6 +59,11 @@ class PairingDriver:
         self._rescheduled = trio.Event()
         self._ended = trio.Event()
         self.result: Added | PairingFailed | None = None
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a run of the PAKE began on it, and it is not over."""
+        return self._machine.state not in BEFORE_PAKE | OVER
 
     def approve(self) -> None:
         self._perform(self._machine.approve(self._clock.now()))

@@ -123,6 +123,10 @@ class MemoryStream:
             if self.ended:
                 return b""
             await self._changed.wait()
+        return self.take()
+
+    def take(self) -> bytes:
+        """What has arrived and nobody has read."""
         data = bytes(self._unread)
         self._unread.clear()
         self.peer._wake()

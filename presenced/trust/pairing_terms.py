@@ -67,6 +67,9 @@ the handshake is finished, DECIDING → ADMITTING or RECEIVING when both approve
 CONFIRMING by `admitted`, RECEIVING → STORING with the last statement, STORING → CONFIRMING by
 `stored`. Refusal, failure, close, end of stream, time-out and any `PeerError` lead to FAILED."""
 
+BEFORE_PAKE: Final = frozenset({State.GREETING, State.AGREEING})
+"nothing was guessed yet"
+
 OVER: Final = frozenset({State.DONE, State.FAILED})
 "nothing more happens"
 

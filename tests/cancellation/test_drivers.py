@@ -14,12 +14,10 @@ from trio.abc import Instrument
 from trio.testing import MockClock
 
 from presenced.device.edits import Follow
-from presenced.local.owner import PairingRequest
-from presenced.local.progress import Candidate, CodeShown
-from presenced.testing.memory_house import House, MemoryNet, MemoryStore, open_house, until
+from presenced.testing.enrolments import A, B, enrol, linked, linked_houses
+from presenced.testing.memory_house import MemoryNet, MemoryStore, open_house, until
 
 FEED = "https://one.example/feed.xml"
-A, B = ("a", 1), ("b", 2)
 
 STRIDE = 11
 "every step would take minutes; a stride that is prime to the rounds of a scenario meets them all"
@@ -49,21 +47,6 @@ async def cancelled_at(step: int, scenario: Callable[[], Awaitable[None]]) -> bo
     return not scope.cancelled_caught
 
 
-async def pair(first: House, second: House) -> None:
-    shown = first.enrolments.begin(PairingRequest(role="sponsor"))
-    await until(lambda: shown.reports, "the code")
-    code = shown.reports[0]
-    assert isinstance(code, CodeShown)
-    entered = second.enrolments.begin(PairingRequest(role="joiner", code=code.code, name="Box"))
-    for progress in (shown, entered):
-        await until(
-            lambda progress=progress: isinstance(progress.reports[-1], Candidate), "a candidate"
-        )
-    first.enrolments.approve()
-    second.enrolments.approve()
-    await until(lambda: shown.over and entered.over, "the end")
-
-
 def assert_nothing_is_left(net: MemoryNet) -> None:
     open_streams = [one.open_streams for one in net.endpoints.values()]
     assert open_streams == [0] * len(open_streams)
@@ -85,8 +68,8 @@ async def test_an_enrolment_and_its_link_cancelled_anywhere_leave_nothing(
                 open_house(net, B, stores[1]) as second,
             ):
                 await first.home.init("Laptop")
-                await pair(first, second)
-                await until(lambda: first.linked and second.linked, "links")
+                await enrol(first, second)
+                await linked(first, second)
                 await first.home.edit([Follow(uri=FEED, title="One")])
                 await until(lambda: stores[1].reader.follow_rows, "the edit")
 
@@ -123,14 +106,11 @@ async def test_an_edit_cancelled_anywhere_is_on_disk_if_it_was_answered(
 async def test_holding_links_down_cancelled_anywhere_lets_them_come_back(
     autojump_clock: MockClock,
 ) -> None:
-    net = MemoryNet()
-    async with open_house(net, A) as first, open_house(net, B) as second:
-        await first.home.init("Laptop")
-        await pair(first, second)
+    async with linked_houses() as (_, first, second):
         for step in range(1, 400, STRIDE):
-            await until(lambda: first.linked and second.linked, "links")
+            await linked(first, second)
             is_done = await cancelled_at(step, lambda: first.linking.hold(down=True))
             await first.linking.hold(down=False)
             if is_done:
                 break
-        await until(lambda: first.linked and second.linked, "links")
+        await linked(first, second)

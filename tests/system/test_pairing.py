@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 
 import pytest
+import trio
 
+from presenced.net.endpoint import DialFailed, open_endpoint
+from presenced.net.limits import PENDING_PER_SOURCE_MAX
 from presenced.testing.daemons import (
     ScratchDaemon,
     pair,
@@ -13,6 +18,8 @@ from presenced.testing.daemons import (
     wait_converged,
     wait_linked,
 )
+from presenced.trust.frames import Kind, clear_frame
+from presenced.trust.hello import NONCE_BYTES, PROTOCOL_VERSIONS, Hello, Mode
 
 pytestmark = pytest.mark.system
 
@@ -128,6 +135,38 @@ def test_after_a_wrong_code_the_right_one_still_works(strangers: Pair) -> None:
         right = box.presence("join", code, "--yes", "--peer", laptop.address)
         assert right.code == 0
         assert right.lines[-1]["event"] == "added"
+    finally:
+        adding.close()
+
+
+async def test_strangers_who_ask_to_enrol_and_fall_silent_keep_nobody_out(strangers: Pair) -> None:
+    laptop, box = strangers
+    hello = Hello(versions=PROTOCOL_VERSIONS, mode=Mode.ENROL.value, nonce=bytes(NONCE_BYTES))
+    adding = laptop.begin("devices", "add", "--yes")
+    try:
+        code = adding.until("code")["code"]
+        async with open_endpoint("127.0.0.1", 0) as endpoint, trio.open_nursery() as nursery:
+
+            async def stay_silent() -> None:
+                while True:
+                    with suppress(DialFailed, trio.BrokenResourceError):
+                        stream = await endpoint.dial(("127.0.0.1", laptop.port))
+                        await stream.send_all(clear_frame(Kind.HELLO, hello.encode()))
+                        answered.release()
+                        while await stream.receive_some():
+                            pass
+                    await trio.sleep(0.5)  # the endpoint lets in some each second
+
+            answered = trio.Semaphore(0)
+            for _ in range(PENDING_PER_SOURCE_MAX - 1):
+                nursery.start_soon(stay_silent)
+                await answered.acquire()
+            told = await trio.to_thread.run_sync(
+                partial(box.presence, "join", code, "--yes", "--peer", laptop.address)
+            )
+            nursery.cancel_scope.cancel()
+        assert told.code == 0, told.stderr
+        assert told.lines[-1]["event"] == "added"
     finally:
         adding.close()
 

@@ -2,76 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 import trio
 
 from presenced.errors import CallerError, Conflict, InvalidValue, NotSetUp, StoreFull
 from presenced.local.owner import PairingRequest
-from presenced.local.progress import Added, Candidate, CodeShown, Failed, PairingProgress
+from presenced.local.progress import Added, Candidate, Failed
 from presenced.runtime.enrolment import FIND_SECONDS_MAX, NO_CODE_SECONDS
-from presenced.testing.memory_house import House, MemoryNet, MemoryStream, open_house, until
-from presenced.trust.frames import Kind, clear_frame
-from presenced.trust.hello import NONCE_BYTES, PROTOCOL_VERSIONS, Hello, Mode
+from presenced.testing.enrolments import (
+    A,
+    C,
+    both_say_yes,
+    both_see,
+    candidates,
+    ended,
+    enter,
+    failed,
+    hello_at,
+    houses,
+    show,
+    wrong,
+)
+from presenced.testing.memory_house import open_house, until
 from presenced.trust.link_limits import CODE_MS_MAX, CODE_TRIES_MAX
-
-A, B, C = ("a", 1), ("b", 2), ("c", 3)
-
-
-@asynccontextmanager
-async def houses() -> AsyncIterator[tuple[MemoryNet, House, House]]:
-    net = MemoryNet()
-    async with open_house(net, A) as first, open_house(net, B) as second:
-        await first.home.init("Laptop")
-        yield net, first, second
-
-
-async def show(house: House, role: str = "sponsor") -> tuple[PairingProgress, str]:
-    progress = house.enrolments.begin(PairingRequest(role=role, name="Box"))
-    await until(lambda: progress.reports, "the code")
-    shown = progress.reports[0]
-    assert isinstance(shown, CodeShown)
-    return progress, shown.code
-
-
-def wrong(code: str) -> str:
-    number, first, second = code.split("-")
-    return f"{number}-{'zoo' if first != 'zoo' else 'abandon'}-{second}"
-
-
-async def enter(house: House, code: str, *peers: tuple[str, int]) -> PairingProgress:
-    return house.enrolments.begin(PairingRequest(role="joiner", code=code, name="Box", peers=peers))
-
-
-async def ended(progress: PairingProgress, seconds: float = 120) -> Added | Failed:
-    await until(lambda: progress.over, "the end", seconds=seconds)
-    last = progress.reports[-1]
-    assert isinstance(last, Added | Failed)
-    return last
-
-
-async def candidates(*all_progress: PairingProgress) -> None:
-    for progress in all_progress:
-        await until(
-            lambda progress=progress: isinstance(progress.reports[-1], Candidate), "a candidate"
-        )
-
-
-async def both(first: House, second: House) -> tuple[PairingProgress, PairingProgress]:
-    """Both have seen the candidate."""
-    shown, code = await show(first)
-    entered = await enter(second, code)
-    await candidates(shown, entered)
-    return shown, entered
 
 
 async def test_both_see_the_same_words_and_the_other_s_name(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with houses() as (_, first, second):
-        shown, entered = await both(first, second)
+        shown, entered = await both_see(first, second)
         at_sponsor, at_joiner = shown.reports[-1], entered.reports[-1]
         assert isinstance(at_sponsor, Candidate)
         assert isinstance(at_joiner, Candidate)
@@ -82,7 +42,7 @@ async def test_both_see_the_same_words_and_the_other_s_name(
 
 async def test_one_yes_is_not_enough(autojump_clock: trio.testing.MockClock) -> None:
     async with houses() as (_, first, second):
-        shown, entered = await both(first, second)
+        shown, entered = await both_see(first, second)
         first.enrolments.approve()
         await trio.sleep(5)
         assert not shown.over
@@ -97,12 +57,10 @@ async def test_a_no_of_either_ends_it_as_refused_on_both(
     autojump_clock: trio.testing.MockClock, who: int
 ) -> None:
     async with houses() as (_, *pair):
-        shown, entered = await both(pair[0], pair[1])
+        shown, entered = await both_see(pair[0], pair[1])
         pair[who].enrolments.refuse()
         for progress in (shown, entered):
-            last = await ended(progress)
-            assert isinstance(last, Failed)
-            assert last.type == "refused"
+            assert (await failed(progress)).type == "refused"
         assert not pair[1].home.settled.is_set()
         assert len(pair[0].home.driver.machine.membership.members.active) == 1
 
@@ -112,7 +70,7 @@ async def test_giving_up_with_a_candidate_on_the_screen_interrupts_the_other(
     autojump_clock: trio.testing.MockClock, who: int
 ) -> None:
     async with houses() as (_, *pair):
-        progress = await both(pair[0], pair[1])
+        progress = await both_see(pair[0], pair[1])
         pair[who].enrolments.cancel()
         mine, other = await ended(progress[who]), await ended(progress[1 - who])
         assert mine == Failed(type="refused", detail="cancelled here")
@@ -139,14 +97,12 @@ async def test_a_cut_with_a_candidate_on_the_screen_is_interrupted_on_both(
     autojump_clock: trio.testing.MockClock, who: int
 ) -> None:
     async with houses() as (_, *pair):
-        shown, entered = await both(pair[0], pair[1])
+        shown, entered = await both_see(pair[0], pair[1])
         pair[who].enrolments.approve()
         for stream in pair[0].endpoint.streams:
             stream.cut()
         for progress in (shown, entered):
-            last = await ended(progress)
-            assert isinstance(last, Failed)
-            assert last.type == "interrupted"
+            assert (await failed(progress)).type == "interrupted"
         assert not pair[1].home.settled.is_set()
 
 
@@ -154,15 +110,13 @@ async def test_three_wrong_codes_end_it(autojump_clock: trio.testing.MockClock) 
     async with houses() as (_, first, second):
         shown, code = await show(first)
         for count in range(1, CODE_TRIES_MAX + 1):
-            last = await ended(await enter(second, wrong(code)))
-            assert isinstance(last, Failed)
-            assert last.type == "wrong_code"
+            assert (await failed(enter(second, wrong(code)))).type == "wrong_code"
             await trio.sleep(1)
             assert shown.over == (count == CODE_TRIES_MAX)
         assert await ended(shown) == Failed(
             type="wrong_code", detail="the code was tried too often"
         )
-        last = await ended(await enter(second, code, A))
+        last = await ended(enter(second, code, A))
         assert isinstance(last, Failed), "the right one comes too late"
 
 
@@ -172,11 +126,10 @@ async def test_after_two_wrong_codes_the_right_one_still_works(
     async with houses() as (_, first, second):
         shown, code = await show(first)
         for _ in range(2):
-            await ended(await enter(second, wrong(code)))
-        entered = await enter(second, code)
+            await ended(enter(second, wrong(code)))
+        entered = enter(second, code)
         await candidates(shown, entered)
-        first.enrolments.approve()
-        second.enrolments.approve()
+        await both_say_yes(first, second)
         assert isinstance(await ended(shown), Added)
 
 
@@ -188,9 +141,7 @@ async def test_a_code_that_nobody_enters_expires_after_five_minutes(
         await trio.sleep(CODE_MS_MAX / 1000 - 1)
         assert not shown.over
         await trio.sleep(2)
-        last = await ended(shown)
-        assert isinstance(last, Failed)
-        assert last.type == "expired"
+        assert (await failed(shown)).type == "expired"
 
 
 async def test_people_who_do_not_decide_for_five_minutes_let_it_expire(
@@ -199,14 +150,12 @@ async def test_people_who_do_not_decide_for_five_minutes_let_it_expire(
     async with houses() as (_, first, second):
         shown, code = await show(first)
         await trio.sleep(CODE_MS_MAX / 1000 - 10)
-        entered = await enter(second, code)
+        entered = enter(second, code)
         await candidates(shown, entered)
         await trio.sleep(60)
         assert not shown.over, "it began in time"
         for progress in (shown, entered):
-            last = await ended(progress, seconds=600)
-            assert isinstance(last, Failed)
-            assert last.type == "expired"
+            assert (await failed(progress, seconds=600)).type == "expired"
 
 
 async def test_a_late_no_is_a_no_and_not_a_wrong_code(
@@ -215,13 +164,11 @@ async def test_a_late_no_is_a_no_and_not_a_wrong_code(
     async with houses() as (_, first, second):
         shown, code = await show(first)
         await trio.sleep(CODE_MS_MAX / 1000 - 10)
-        entered = await enter(second, code)
+        entered = enter(second, code)
         await candidates(shown, entered)
         await trio.sleep(30)
         second.enrolments.refuse()
-        last = await ended(shown)
-        assert isinstance(last, Failed)
-        assert last.type == "refused"
+        assert (await failed(shown)).type == "refused"
 
 
 async def test_a_wrong_code_in_the_last_seconds_does_not_keep_it_open_for_ever(
@@ -231,18 +178,8 @@ async def test_a_wrong_code_in_the_last_seconds_does_not_keep_it_open_for_ever(
         shown, _ = await show(first)
         await trio.sleep(CODE_MS_MAX / 1000 - 2)
         stranger = await hello_at(second)  # it says nothing more
-        last = await ended(shown, seconds=20)
-        assert isinstance(last, Failed)
-        assert last.type == "expired"
+        assert (await failed(shown, seconds=20)).type == "expired"
         stranger.cut()
-
-
-async def hello_at(house: House, target: tuple[str, int] = A) -> MemoryStream:
-    """A connection that asks to enrol."""
-    stream = await house.endpoint.dial(target)
-    hello = Hello(versions=PROTOCOL_VERSIONS, mode=Mode.ENROL.value, nonce=bytes(NONCE_BYTES))
-    await stream.send_all(clear_frame(Kind.HELLO, hello.encode()))
-    return stream
 
 
 async def test_a_stranger_who_breaks_off_or_talks_nonsense_does_not_end_it(
@@ -259,10 +196,9 @@ async def test_a_stranger_who_breaks_off_or_talks_nonsense_does_not_end_it(
             stream.cut()
             await trio.sleep(0.1)
         assert not shown.over
-        entered = await enter(second, code)
+        entered = enter(second, code)
         await candidates(shown, entered)
-        first.enrolments.approve()
-        second.enrolments.approve()
+        await both_say_yes(first, second)
         assert isinstance(await ended(shown), Added)
 
 
@@ -270,12 +206,10 @@ async def test_nobody_found_is_unreachable_after_a_minute(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with houses() as (_, _, second):
-        entered = await enter(second, "123-zoo-zoo", ("nowhere", 9))
+        entered = enter(second, "123-zoo-zoo", ("nowhere", 9))
         await trio.sleep(FIND_SECONDS_MAX - 1)
         assert not entered.over
-        last = await ended(entered)
-        assert isinstance(last, Failed)
-        assert last.type == "unreachable"
+        assert (await failed(entered)).type == "unreachable"
 
 
 async def test_devices_that_show_no_code_are_passed_over_while_another_may_be_found(
@@ -283,14 +217,12 @@ async def test_devices_that_show_no_code_are_passed_over_while_another_may_be_fo
 ) -> None:
     async with houses() as (net, first, second), open_house(net, C) as third:
         await third.home.init("Another")
-        entered = await enter(second, "123-zoo-zoo", C)
+        entered = enter(second, "123-zoo-zoo", C)
         await trio.sleep(NO_CODE_SECONDS - 1)
         assert not entered.over
-        last = await ended(entered)
-        assert isinstance(last, Failed)
-        assert last.type == "expired"
+        assert (await failed(entered)).type == "expired"
         shown, code = await show(first)
-        entered = await enter(second, code, C)
+        entered = enter(second, code, C)
         await candidates(shown, entered)
 
 
@@ -345,14 +277,12 @@ async def test_a_full_disk_on_either_side_adds_nobody(
     autojump_clock: trio.testing.MockClock, who: int
 ) -> None:
     async with houses() as (_, *pair):
-        shown, entered = await both(pair[0], pair[1])
+        shown, entered = await both_see(pair[0], pair[1])
         pair[who].store.full = StoreFull("no room")
         for house in pair:
             house.enrolments.approve()
         for progress in (shown, entered):
-            last = await ended(progress)
-            assert isinstance(last, Failed)
-            assert last.type == "interrupted"
+            assert (await failed(progress)).type == "interrupted"
         assert not pair[1].home.settled.is_set()
 
 
@@ -360,9 +290,8 @@ async def test_an_identity_founded_while_joining_is_kept_and_the_joining_fails(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with houses() as (_, first, second):
-        _, entered = await both(first, second)
+        _, entered = await both_see(first, second)
         founded = await second.home.init("Mine")
-        first.enrolments.approve()
-        second.enrolments.approve()
+        await both_say_yes(first, second)
         assert isinstance(await ended(entered), Failed)
         assert second.device == founded.device

@@ -2,58 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 import trio
 
 from presenced.device.edits import Follow
 from presenced.errors import StoreFull
-from presenced.local.owner import PairingRequest
-from presenced.local.progress import Added, Candidate, CodeShown, PairingProgress
-from presenced.testing.memory_house import House, MemoryNet, MemoryStore, open_house, until
+from presenced.testing.enrolments import A, B, C, enrol, houses, linked, linked_houses
+from presenced.testing.memory_house import MemoryNet, MemoryStore, open_house, until
 
 FEED = "https://one.example/feed.xml"
-A, B, C = ("a", 1), ("b", 2), ("c", 3)
-
-
-@asynccontextmanager
-async def houses() -> AsyncIterator[tuple[MemoryNet, House, House]]:
-    """One with an identity, one without."""
-    net = MemoryNet()
-    async with open_house(net, A) as first, open_house(net, B) as second:
-        await first.home.init("Laptop")
-        yield net, first, second
-
-
-async def code_of(progress: PairingProgress) -> str:
-    await until(lambda: progress.reports, "the code")
-    shown = progress.reports[0]
-    assert isinstance(shown, CodeShown)
-    return shown.code
-
-
-async def approve_when_seen(house: House, progress: PairingProgress) -> None:
-    async for report in progress.watch():
-        if isinstance(report, Candidate):
-            house.enrolments.approve()
-
-
-async def pair(sponsor: House, joiner: House, name: str = "Box", *, show: str = "sponsor") -> None:
-    """Enrol; `show`: which of them shows the code."""
-    parts = {"sponsor": sponsor, "joiner": joiner}
-    shower = parts.pop(show)
-    ((role, enterer),) = parts.items()
-    shown = shower.enrolments.begin(PairingRequest(role=show, name=name))
-    entered = enterer.enrolments.begin(
-        PairingRequest(role=role, code=await code_of(shown), name=name)
-    )
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(approve_when_seen, shower, shown)
-        nursery.start_soon(approve_when_seen, enterer, entered)
-    for progress in (shown, entered):
-        assert isinstance(progress.reports[-1], Added), progress.reports
 
 
 @pytest.mark.parametrize("show", ["sponsor", "joiner"])
@@ -61,7 +18,7 @@ async def test_a_freshly_added_device_is_linked_at_once_on_both_sides(
     autojump_clock: trio.testing.MockClock, show: str
 ) -> None:
     async with houses() as (_, first, second):
-        await pair(first, second, show=show)
+        await enrol(first, second, shower=show)
         with trio.fail_after(2):
             await until(lambda: first.linked == {second.device}, "the sponsor's link")
             await until(lambda: second.linked == {first.device}, "the joiner's link")
@@ -74,9 +31,7 @@ async def test_a_freshly_added_device_is_linked_at_once_on_both_sides(
 async def test_a_link_shows_the_evidence_of_the_other_device(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with houses() as (_, first, second):
-        await pair(first, second)
-        await until(lambda: first.linked and second.linked, "links")
+    async with linked_houses() as (_, first, second):
         for house, other in ((first, second), (second, first)):
             seen = house.linking.seen[other.device]
             assert seen.appraisal is not None
@@ -87,9 +42,7 @@ async def test_a_link_shows_the_evidence_of_the_other_device(
 async def test_links_come_back_after_they_were_held_down(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with houses() as (net, first, second):
-        await pair(first, second)
-        await until(lambda: first.linked and second.linked, "links")
+    async with linked_houses() as (net, first, second):
         for house in (first, second):
             await house.linking.hold(down=True)
             assert house.linking.held_down
@@ -99,47 +52,39 @@ async def test_links_come_back_after_they_were_held_down(
         assert net.dials == dials, "nobody dials meanwhile"
         for house in (first, second):
             await house.linking.hold(down=False)
-        with trio.fail_after(2):
-            await until(lambda: first.linked and second.linked, "links again")
+        await linked(first, second, seconds=2)
 
 
 async def test_whoever_was_held_down_dials_by_itself_afterwards(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with houses() as (net, first, second):
-        await pair(first, second)
-        await until(lambda: first.linked and second.linked, "links")
+    async with linked_houses() as (net, first, second):
         dialler = first if not any(fact.inbound for fact in first.linking.facts()) else second
         await dialler.linking.hold(down=True)
         await trio.sleep(60)
         dials = net.dials
         await dialler.linking.hold(down=False)
-        await until(lambda: first.linked and second.linked, "links again", seconds=3)
+        await linked(first, second, seconds=3)
         assert net.dials > dials
 
 
 async def test_a_lost_link_comes_back_soon(autojump_clock: trio.testing.MockClock) -> None:
-    async with houses() as (_, first, second):
-        await pair(first, second)
-        await until(lambda: first.linked and second.linked, "links")
+    async with linked_houses() as (_, first, second):
         await trio.sleep(100)
         for stream in list(first.endpoint.streams):
             stream.cut()
         await until(lambda: not first.linked, "the loss")
-        with trio.fail_after(2):
-            await until(lambda: first.linked and second.linked, "links again")
+        await linked(first, second, seconds=2)
 
 
 async def test_a_third_device_is_made_known_to_the_first_and_named_on_its_link(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """It dials the first before anybody told the first that it was added."""
-    async with houses() as (net, first, second), open_house(net, C) as third:
-        await pair(first, second)
-        await until(lambda: first.linked and second.linked, "links")
+    async with linked_houses() as (net, first, second), open_house(net, C) as third:
         first.endpoint.pause()
         await until(lambda: not first.linked, "the first is away")
-        await pair(second, third, "Phone")
+        await enrol(second, third, "Phone")
         second.endpoint.pause()
         first.endpoint.resume()
         third.linking.try_address(A)
@@ -155,16 +100,14 @@ async def test_membership_changes_reach_discovery_once_they_are_on_disk(
 ) -> None:
     async with houses() as (_, first, second):
         assert first.discovery.changes == 0
-        await pair(first, second)
+        await enrol(first, second)
         assert first.discovery.changes == 1
 
 
 async def test_a_full_disk_ends_no_link_driver_and_no_daemon(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with houses() as (_, first, second):
-        await pair(first, second)
-        await until(lambda: first.linked and second.linked, "links")
+    async with linked_houses() as (_, first, second):
         first.store.full = StoreFull("no room")
         with pytest.raises(StoreFull):
             await first.home.edit([Follow(uri=FEED)])
@@ -177,9 +120,7 @@ async def test_a_full_disk_ends_no_link_driver_and_no_daemon(
 async def test_a_dial_whose_counter_cannot_be_kept_leaves_no_stream(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with houses() as (_, first, second):
-        await pair(first, second)
-        await until(lambda: first.linked and second.linked, "links")
+    async with linked_houses() as (_, first, second):
         for house in (first, second):
             house.store.full = StoreFull("no room")
         for stream in list(first.endpoint.streams):
@@ -198,12 +139,11 @@ async def test_a_home_that_was_set_up_before_links_again_after_a_start(
     stores = MemoryStore(), MemoryStore()
     async with open_house(net, A, stores[0]) as first, open_house(net, B, stores[1]) as second:
         await first.home.init("Laptop")
-        await pair(first, second)
-        await until(lambda: first.linked and second.linked, "links")
+        await enrol(first, second)
+        await linked(first, second)
         await trio.sleep(5)
     async with open_house(net, A, stores[0]) as first, open_house(net, B, stores[1]) as second:
-        with trio.fail_after(3):
-            await until(lambda: first.linked and second.linked, "links")
+        await linked(first, second, seconds=3)
 
 
 async def test_a_bug_in_a_machine_ends_the_daemon_loudly(
@@ -211,8 +151,8 @@ async def test_a_bug_in_a_machine_ends_the_daemon_loudly(
 ) -> None:
     async def session() -> None:
         async with houses() as (_, first, second):
-            await pair(first, second)
-            await until(lambda: first.linked and second.linked, "links")
+            await enrol(first, second)
+            await linked(first, second)
 
             def broken(*_: object, **__: object) -> None:
                 raise AssertionError("a bug")
@@ -229,9 +169,7 @@ async def test_a_bug_in_a_machine_ends_the_daemon_loudly(
 async def test_a_stranger_who_says_nothing_or_nonsense_ends_nothing(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with houses() as (net, first, second):
-        await pair(first, second)
-        await until(lambda: first.linked and second.linked, "links")
+    async with linked_houses() as (net, first, second):
         stranger = open_house(net, C)
         async with stranger as third:
             for said in (b"", b"GET / HTTP/1.1\r\n\r\n", bytes(5000), b"\x00\x02\x01\xc0"):

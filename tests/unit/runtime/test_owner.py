@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 import trio
 from trio.testing import MockClock
@@ -13,13 +10,12 @@ from presenced.device.edits import ChangeFollow, Follow, NameDevice, Resolve
 from presenced.device.shelf import DIGESTS
 from presenced.errors import NotFound, NotSetUp, StoreCorrupt, StoreError
 from presenced.ids import RecordId
-from presenced.local.owner import Check, FollowQuery, Owner, PairingRequest, SessionQuery
-from presenced.local.progress import Candidate, CodeShown
+from presenced.local.owner import Check, FollowQuery, Owner, SessionQuery
 from presenced.runtime.owner import make_owner
-from presenced.testing.memory_house import House, MemoryNet, MemoryStore, open_house, until
+from presenced.testing.enrolments import A, linked_houses
+from presenced.testing.memory_house import House, MemoryNet, MemoryStore, open_house
 
 FEED = "https://one.example/feed.xml"
-A, B = ("a", 1), ("b", 2)
 
 
 def owner_of(house: House) -> Owner:
@@ -32,28 +28,6 @@ def owner_of(house: House) -> Owner:
         peers=(),
         key_protection="key-file",
     )
-
-
-@asynccontextmanager
-async def linked() -> AsyncIterator[tuple[House, House]]:
-    net = MemoryNet()
-    async with open_house(net, A) as first, open_house(net, B) as second:
-        await first.home.init("Laptop")
-        shower, enterer = owner_of(first).pairing, owner_of(second).pairing
-        shown = await shower.begin(PairingRequest(role="sponsor"))
-        await until(lambda: shown.reports, "the code")
-        code = shown.reports[0]
-        assert isinstance(code, CodeShown)
-        entered = await enterer.begin(PairingRequest(role="joiner", code=code.code, name="Box"))
-        for progress in (shown, entered):
-            await until(
-                lambda progress=progress: isinstance(progress.reports[-1], Candidate), "candidates"
-            )
-        await shower.approve()
-        await enterer.approve()
-        await until(lambda: first.linked and second.linked, "links")
-        await trio.sleep(5)
-        yield first, second
 
 
 async def test_a_device_without_identity_has_a_status(autojump_clock: MockClock) -> None:
@@ -70,7 +44,7 @@ async def test_a_device_without_identity_has_a_status(autojump_clock: MockClock)
 
 
 async def test_linked_devices_agree_and_have_nothing_pending(autojump_clock: MockClock) -> None:
-    async with linked() as (first, second):
+    async with linked_houses() as (_, first, second):
         await owner_of(first).records.edit([Follow(uri=FEED, title="One")])
         await trio.sleep(5)
         here, there = [await owner_of(house).machine.status() for house in (first, second)]
@@ -86,7 +60,7 @@ async def test_linked_devices_agree_and_have_nothing_pending(autojump_clock: Moc
 async def test_what_nobody_else_has_is_counted_while_the_link_is_down(
     autojump_clock: MockClock,
 ) -> None:
-    async with linked() as (first, _):
+    async with linked_houses() as (_, first, _):
         owner = owner_of(first)
         await owner.machine.hold_links(down=True)
         status = await owner.machine.status()
@@ -102,7 +76,7 @@ async def test_what_nobody_else_has_is_counted_while_the_link_is_down(
 async def test_devices_have_names_evidence_and_the_time_they_were_seen(
     autojump_clock: MockClock,
 ) -> None:
-    async with linked() as (first, second):
+    async with linked_houses() as (_, first, second):
         own, other = owner_of(first).devices.devices()
         assert (own.name, own.own, own.evidence) == ("Laptop", True, None)
         assert (other.name, other.linked, other.active) == ("Box", True, True)
@@ -140,7 +114,7 @@ async def conflicting(first: House, second: House) -> None:
 async def test_a_summary_that_was_seen_keeps_what_is_contested_until_it_is_decided(
     autojump_clock: MockClock,
 ) -> None:
-    async with linked() as (first, second):
+    async with linked_houses() as (_, first, second):
         await conflicting(first, second)
         owner = owner_of(first)
         summary = await owner.recaps.summary()
@@ -158,7 +132,7 @@ async def test_a_summary_that_was_seen_keeps_what_is_contested_until_it_is_decid
 
 
 async def test_a_summary_of_a_later_time_apart_is_told_again(autojump_clock: MockClock) -> None:
-    async with linked() as (first, second):
+    async with linked_houses() as (_, first, second):
         await conflicting(first, second)
         owner = owner_of(first)
         await owner.recaps.seen()
@@ -191,7 +165,7 @@ async def test_digests_are_known_after_a_start_without_loading_a_document(
 async def test_asking_for_the_status_again_and_again_writes_nothing(
     autojump_clock: MockClock,
 ) -> None:
-    async with linked() as (first, _):
+    async with linked_houses() as (_, first, _):
         owner = owner_of(first)
         await owner.machine.status()
         await trio.testing.wait_all_tasks_blocked()
@@ -248,7 +222,7 @@ async def test_the_doctor_tells_of_a_damaged_database_once_and_of_the_rest_what_
 
 
 async def test_the_doctor_names_what_a_person_can_mend(autojump_clock: MockClock) -> None:
-    async with linked() as (first, _):
+    async with linked_houses() as (_, first, _):
         owner = owner_of(first)
         await owner.machine.hold_links(down=True)
         found = {check.name: check for check in await owner.machine.doctor()}
