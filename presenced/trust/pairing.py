@@ -4,9 +4,7 @@ Theory of operation. One device *shows* the code and answers, the other *enters*
 either may be the *sponsor* (it has the identity) or the *joiner*.
 
 1. Hellos, as on a link (mode `enrol`).
-2. SPAKE2 over the words, the shower is A; its key is the psk of `XXpsk0`, so that nothing on the
-   air can be guessed offline. The first Noise message proves the code to the shower: if it does
-   not decrypt, the code was wrong and the try is spent.
+2. SPAKE2 over the words, the shower is A; its key is the psk of `XXpsk0` (`code_proof`).
 3. Both introduce themselves, signed over the handshake. Both screens show the other's name and
    fingerprint, what the joiner will receive, and the same four words of the handshake hash.
 4. Both approve; the joiner's yes carries its certificate. The sponsor commits the admission
@@ -18,38 +16,23 @@ either may be the *sponsor* (it has the identity) or the *joiner*.
 Rules of this file: which input is good in which state is in `pairing_terms.TRANSITIONS`. Until
 the handshake is done the peer can make us read 4 KiB and wait 5 s. The shower's tries live in
 `PairingAttempts`.
-Source: DESIGN §4; RFC 9382's construction as the `spake2` package has it (a run takes about 15 ms
-of big-integer arithmetic, not in constant time: acceptable for a code that lives three tries).
+Source: DESIGN §4.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
-
-from spake2 import SPAKE2_A, SPAKE2_B
-from spake2.ed25519_basic import NotOnCurve
-from spake2.spake2 import SPAKEError
 
 from presenced.clock import Entropy, Instant
 from presenced.crypto import derive
-from presenced.crypto.keys import KEY_BYTES
-from presenced.crypto.noise import HandshakeState
-from presenced.errors import LimitExceeded, Malformed, PeerError, Unauthorized, VersionMismatch
+from presenced.errors import LimitExceeded, Malformed, PeerError, Unauthorized
 from presenced.ids import DeviceId
 from presenced.limits import FRAME_BYTES_MAX
 from presenced.trust.certificate import Certificate, parse_certificate
 from presenced.trust.channel import Channel, Received
+from presenced.trust.code_proof import CodeProof, ProofFailed
 from presenced.trust.frames import FrameBuffer, Kind, SendBytes, clear_frame, split_clear
-from presenced.trust.hello import (
-    NONCE_BYTES,
-    PROTOCOL_VERSIONS,
-    Hello,
-    Mode,
-    choose_version,
-    parse_hello,
-    prologue,
-)
+from presenced.trust.hello import PROTOCOL_VERSIONS
 from presenced.trust.link_limits import (
     CODE_MS_MAX,
     FINISH_MS_MAX,
@@ -90,10 +73,6 @@ from presenced.trust.pairing_terms import (
     State,
 )
 
-PAIRING_PROTOCOL: Final = "Noise_XXpsk0_25519_ChaChaPoly_BLAKE2b"
-PAKE_BYTES: Final = 33
-"one letter for the side, and a point"
-
 
 class PairingMachine:
     """One enrolment over one connection. Every input returns the effects, in order."""
@@ -109,18 +88,10 @@ class PairingMachine:
     ) -> None:
         self._part = part
         self._party = party
-        self._entropy = entropy
-        self._versions = versions
         self._state = State.GREETING
         self._deadline = _after(now, PREAUTH_MS_MAX)
         self._frames = FrameBuffer()
-        self._own_hello = Hello(
-            versions=versions, mode=Mode.ENROL.value, nonce=entropy(NONCE_BYTES)
-        ).encode()
-        self._prologue = b""
-        self._pake: Any = None
-        self._code_proved = False
-        self._noise: HandshakeState | None = None
+        self._proof = CodeProof(part=part, static=party.static, entropy=entropy, versions=versions)
         self._channel: Channel | None = None
         self._peer: Introduction | None = None
         self._approved = False
@@ -143,7 +114,7 @@ class PairingMachine:
         """Begin; the side that shows the code has nothing to say yet."""
         if isinstance(self._part, Showing) or self._state is not State.GREETING:
             return []
-        return [SendBytes(clear_frame(Kind.HELLO, self._own_hello))]
+        return [self._proof.hello()]
 
     def receive_bytes(self, data: bytes, now: Instant) -> list[Effect]:
         """Bytes of the stream, cut anywhere."""
@@ -229,16 +200,25 @@ class PairingMachine:
         kind, content = split_clear(body)
         if kind is Kind.FAILURE:
             effects += self._told(content)
-        elif kind is Kind.HELLO:
-            self._advance(Heard.HELLO)
-            effects += self._greeted(content, now)
-        elif kind is Kind.PAKE:
-            self._advance(Heard.PAKE)
-            effects += self._agreed(content, now)
-        else:
-            self._advance(Heard.HANDSHAKE)
-            effects += self._proved(content, now)
+            return True
+        try:
+            effects += self._prove(kind, content, now)
+        except ProofFailed as failed:
+            effects += failed.sends
+            effects += self._fail(failed.type, failed.detail, clear=failed.told)
+        if self._proof.is_complete:
+            effects.append(self._introduce(now))
         return True
+
+    def _prove(self, kind: Kind, content: bytes, now: Instant) -> list[SendBytes]:
+        if kind is Kind.HELLO:
+            self._advance(Heard.HELLO)
+            return self._proof.greeted(content)
+        if kind is Kind.PAKE:
+            self._advance(Heard.PAKE)
+            return self._proof.agreed(content, now)
+        self._advance(Heard.HANDSHAKE)
+        return self._proof.proved(content)
 
     def _take_sealed(self, channel: Channel, effects: list[Effect], now: Instant) -> bool:
         item = channel.next(FRAME_BYTES_MAX)
@@ -246,8 +226,7 @@ class PairingMachine:
             return False
         received, content = item
         if received is Received.MESSAGE:
-            assert self._noise is not None
-            message = parse_message(content, self._noise.handshake_hash)
+            message = parse_message(content, self._proof.noise.handshake_hash)
             effects += self._heard(message, now)
         elif received is Received.CLOSE:
             effects += self._closed(content.decode("ascii"))
@@ -261,83 +240,8 @@ class PairingMachine:
         except KeyError:
             raise Malformed(f"{heard.name} in state {self._state.name}") from None
 
-    # --- hello, PAKE, handshake ---
-
-    def _greeted(self, raw: bytes, now: Instant) -> list[Effect]:
-        hello = parse_hello(raw)
-        effects: list[Effect] = []
-        if isinstance(self._part, Showing):
-            # Our hello goes out first, so that both screens can say which device is older.
-            effects.append(SendBytes(clear_frame(Kind.HELLO, self._own_hello)))
-        try:
-            version = choose_version(self._versions, hello.versions)
-        except VersionMismatch as error:
-            return effects + self._fail(FailureType.VERSION, error.detail)
-        if hello.mode != Mode.ENROL.value:
-            return effects + self._fail(
-                FailureType.EXPIRED, "the other device shows no code now: it ended, or was closed"
-            )
-        answers = isinstance(self._part, Showing)
-        first, second = (raw, self._own_hello) if answers else (self._own_hello, raw)
-        self._prologue = prologue(
-            version=version,
-            mode=Mode.ENROL,
-            initiator_hello=first,
-            responder_hello=second,
-            space=b"",
-        )
-        if not answers:
-            self._pake = SPAKE2_B(self._part.code.password, entropy_f=self._entropy)
-            effects.append(SendBytes(clear_frame(Kind.PAKE, self._pake.start())))
-        return effects
-
-    def _agreed(self, message: bytes, now: Instant) -> list[Effect]:
-        effects: list[Effect] = []
-        if len(message) != PAKE_BYTES:
-            raise Malformed("not a PAKE message")
-        if isinstance(self._part, Showing):
-            if not self._part.attempts.begin(now):
-                return self._fail(FailureType.EXPIRED, "the code is over", clear="expired")
-            self._pake = SPAKE2_A(self._part.code.password, entropy_f=self._entropy)
-            effects.append(SendBytes(clear_frame(Kind.PAKE, self._pake.start())))
-        try:
-            key = self._pake.finish(message)
-        except (SPAKEError, NotOnCurve, ValueError) as error:
-            raise Malformed("not a PAKE message") from error
-        enters = isinstance(self._part, Entering)
-        self._noise = HandshakeState(
-            PAIRING_PROTOCOL,
-            initiator=enters,
-            prologue=self._prologue,
-            s=self._party.static.private,
-            e=self._entropy(KEY_BYTES),
-            psks=(derive.code_psk(key, self._prologue),),
-        )
-        if enters:
-            effects.append(SendBytes(clear_frame(Kind.NOISE, self._noise.write_message())))
-        return effects
-
-    def _proved(self, message: bytes, now: Instant) -> list[Effect]:
-        noise = self._noise
-        assert noise is not None
-        try:
-            noise.read_message(message)
-        except Unauthorized:
-            if self._code_proved:
-                raise
-            clear = "wrong_code" if isinstance(self._part, Showing) else ""
-            return self._fail(FailureType.WRONG_CODE, "the code was wrong", clear=clear)
-        if isinstance(self._part, Showing) and not self._code_proved:
-            self._part.attempts.proved()
-        self._code_proved = True
-        effects: list[Effect] = []
-        if noise.writes_next:
-            effects.append(SendBytes(clear_frame(Kind.NOISE, noise.write_message())))
-        if noise.finished:
-            effects.append(self._introduce(noise, now))
-        return effects
-
-    def _introduce(self, noise: HandshakeState, now: Instant) -> Effect:
+    def _introduce(self, now: Instant) -> Effect:
+        noise = self._proof.noise
         forward, back = noise.split()
         enters = isinstance(self._part, Entering)
         sending, receiving = (forward, back) if enters else (back, forward)
@@ -392,14 +296,13 @@ class PairingMachine:
                 else "neither device has an identity: run `presence init` on one of them"
             )
             return self._fail(FailureType.REFUSED, detail)
-        assert self._noise is not None
         self._peer = peer
         sponsor = self._party if isinstance(self._party, Sponsor) else peer
         return [
             CandidateSeen(
                 name=peer.name,
                 fingerprint=derive.fingerprint(peer.signing),
-                words=derive.confirmation_words(self._noise.handshake_hash),
+                words=derive.confirmation_words(self._proof.noise.handshake_hash),
                 receives=sponsor.receives,
             )
         ]
@@ -416,10 +319,9 @@ class PairingMachine:
 
     def _checked(self, raw: bytes, sponsor: Sponsor) -> Certificate:
         certificate = parse_certificate(raw, sponsor.space)
-        assert self._noise is not None
         if certificate.signing != self._introduced().signing:
             raise Unauthorized("certificate of another device")
-        if certificate.static != self._noise.remote_static:
+        if certificate.static != self._proof.noise.remote_static:
             raise Unauthorized("certificate with another static key than the handshake's")
         if certificate.adder != derive.device_id(sponsor.signing.public):
             raise Unauthorized("certificate for another adder")
@@ -449,8 +351,8 @@ class PairingMachine:
             raise LimitExceeded("join-statements")
         if not part.last:
             return []
-        assert self._noise is not None
-        assert self._noise.remote_static is not None
+        static = self._proof.noise.remote_static
+        assert static is not None
         self._state = State.STORING
         self._deadline = _after(now, FINISH_MS_MAX)
         peer = self._introduced()
@@ -459,7 +361,7 @@ class PairingMachine:
                 space=peer.space,
                 statements=tuple(self._statements),
                 sponsor=derive.device_id(peer.signing),
-                sponsor_static=self._noise.remote_static,
+                sponsor_static=static,
             )
         ]
 
