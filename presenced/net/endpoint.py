@@ -30,7 +30,7 @@ import trio
 
 from presenced.log import log
 from presenced.net.door import Challenge, Door, Newcomer
-from presenced.net.errors import CannotListen, DialFailed, PortInUse
+from presenced.net.errors import CannotListen, DialFailed, DialRefused, PortInUse
 from presenced.net.farewells import Farewells
 from presenced.net.limits import (
     BACKLOG_DATAGRAMS_MAX,
@@ -145,7 +145,8 @@ class Endpoint:
             try:
                 link = await self._connect(candidate)
             except DialFailed as error:
-                failure = failure or error
+                if failure is None or isinstance(failure, DialRefused):  # silence is less certain
+                    failure = error
                 failed.set()
                 return
             if winner is None:
@@ -238,11 +239,11 @@ class Endpoint:
         try:
             found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
         except (OSError, UnicodeError) as error:
-            raise DialFailed(f"no such host: {host}") from error
+            raise DialRefused("no such host") from error
         usable = [to_socket_address(self._sock, entry[4]) for entry in found]
         candidates = [entry for entry in usable if entry is not None]
         if not candidates:
-            raise DialFailed(f"{host} has no address that can be reached from here")
+            raise DialRefused("it has no address that can be reached from here")
         return candidates[:DIAL_ADDRESSES_MAX]
 
     async def _connect(self, address: SocketAddress) -> LinkStream:
@@ -262,7 +263,7 @@ class Endpoint:
         if not link.is_connected:
             reason = link.close_reason or "no answer"
             link.abort(reason)
-            raise DialFailed(reason)
+            raise DialRefused(reason) if link.is_refused else DialFailed(reason)
         return link
 
     def _admit(self, data: bytes, address: SocketAddress) -> LinkStream | None:

@@ -12,6 +12,10 @@ class DialFailed(HostError):
     hint = "Check that the other device is on, and on the same network or reachable from here."
 
 
+class DialRefused(DialFailed):
+    """Nobody listens there, or there is no such place: this machine or the network said so."""
+
+
 class CannotListen(HostError):
     """The UDP port or address cannot be had."""
 

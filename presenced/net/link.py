@@ -73,6 +73,8 @@ class LinkStream:
         "connection ids under which the endpoint knows this connection"
         self.authenticated = False
         self.close_reason = ""
+        self.is_refused = False
+        "the network said that nobody is there, before anybody answered"
         self.bytes_in = 0
         self.bytes_out = 0
         self.shaken = trio.Event()
@@ -257,6 +259,7 @@ class LinkStream:
     def give_up(self, reason: str) -> None:
         """The dial cannot succeed; whoever dialled is woken and ends it."""
         self.close_reason = reason
+        self.is_refused = True
         self.shaken.set()
 
     def tick(self, now: float) -> None:

@@ -4,9 +4,9 @@ Theory of operation. `begin` starts a task in the owner's nursery. A shower wait
 connections whose hello asks to enrol (`answer`), until one succeeds or the code is over (three
 tries, five minutes). Any number of them may be on the way, as many strangers as the endpoint lets
 in: whoever says nothing keeps nobody out. The first that proved the code and introduced itself is
-*chosen*: it is shown to the person, the others are let go. An enterer dials what it was told and
-what is found on the network under the code's number, until one answers or the time for finding is
-up. The person's yes or no goes to the chosen one.
+*chosen*: it is shown to the person, the others are let go. An enterer searches
+(`search`) among what it was told and what is found on the network under the code's number. The
+person's yes or no goes to the chosen one.
 
 Rules of this file: the tries are counted where the PAKE runs, one for all connections, so that many
 at once guess no more often than one after another; a code is not over while a run that it allowed
@@ -17,17 +17,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
-from typing import Final, Protocol
+from typing import Protocol
 
 import trio
 
 from presenced.clock import Clock, Entropy
-from presenced.errors import Conflict, HostError
+from presenced.errors import Conflict
 from presenced.local.owner import PairingRequest
 from presenced.local.progress import Added, Candidate, CodeShown, Failed, PairingProgress
 from presenced.log import log
 from presenced.runtime.pairing_driver import PairingDriver
+from presenced.runtime.search import FIND_SECONDS_MAX, Search
 from presenced.runtime.streams import ByteStream
 from presenced.trust.pairing_code import (
     CodeState,
@@ -48,15 +50,6 @@ from presenced.trust.pairing_terms import (
     Showing,
     Sponsor,
 )
-
-FIND_SECONDS_MAX: Final = 60.0
-"how long an enterer looks for the device that shows the code"
-
-FIND_AGAIN_SECONDS: Final = 0.5
-"pause between two rounds of dialling"
-
-NO_CODE_SECONDS: Final = 5.0
-"how long an enterer asks on when all that answer show no code: another may be found meanwhile"
 
 Address = tuple[str, int]
 
@@ -133,7 +126,7 @@ class Enrolments:
         if code is None:
             self._nursery.start_soon(self._show, enrolment)
         else:
-            self._nursery.start_soon(enrolment.enter, code, (*request.peers, *configured))
+            self._nursery.start_soon(enrolment.enter, code, request.peers, configured)
         return enrolment.progress
 
     def current(self) -> PairingProgress | None:
@@ -261,32 +254,24 @@ class _Enrolment:
 
     # --- entering a code ---
 
-    async def enter(self, code: PairingCode, peers: Sequence[Address]) -> None:
+    async def enter(
+        self, code: PairingCode, named: Sequence[Address], configured: Sequence[Address]
+    ) -> None:
         """Dial until the device that shows the code answered, or the time for that is up."""
-        failure = Failed(type="unreachable", detail="no device that shows this code was found")
+        search = Search(
+            network=self._network,
+            number=code.number,
+            named=named,
+            configured=configured,
+            attempt=partial(self._try, code),
+        )
         self._finding.deadline = trio.current_time() + FIND_SECONDS_MAX
-        give_up_at = trio.current_time() + NO_CODE_SECONDS
         with self._scope, self._finding:
-            while True:
-                failures = []
-                for address in [*peers, *self._network.found(code.number)]:
-                    if (failed := await self._try(code, address)) is not None:
-                        failures.append(failed)
-                    if self.progress.over:
-                        return
-                shows_none = bool(failures) and all(one.type == "expired" for one in failures)
-                failure = failures[-1] if failures else failure
-                if shows_none and trio.current_time() >= give_up_at:
-                    break
-                await trio.sleep(FIND_AGAIN_SECONDS)
-        self._report(failure)
+            await search.run(self._over)
+        self._report(search.failure)
 
-    async def _try(self, code: PairingCode, address: Address) -> Failed | None:
-        """Dial one address. Returns why it was not the one, or reports how it ended."""
-        try:
-            stream = await self._network.dial(address)
-        except HostError:
-            return None
+    async def _try(self, code: PairingCode, address: Address, stream: ByteStream) -> Failed | None:
+        """Run it with whoever answered. Returns why it was not the one, or reports how it ended."""
         ended = await self._run(stream, Entering(code=code), b"")
         if isinstance(ended.result, AddedEffect):
             self._network.enrolled(address)

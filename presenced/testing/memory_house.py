@@ -18,6 +18,8 @@ from presenced.errors import HostError, StoreError
 from presenced.ids import DeviceId
 from presenced.local.events import EventHub
 from presenced.net.dialing import Dialer
+from presenced.net.errors import DialFailed, DialRefused
+from presenced.net.limits import DIAL_SECONDS_MAX
 from presenced.runtime.enrolment import Enrolments
 from presenced.runtime.home import Home
 from presenced.runtime.linking import Linking
@@ -165,6 +167,8 @@ class MemoryNet:
         self.endpoints: dict[Address, MemoryEndpoint] = {}
         self.codes: dict[int, Address] = {}
         "what is announced, as mDNS would"
+        self.refused: set[Address] = set()
+        "where the network says that nobody listens; elsewhere there is silence"
         self.dials = 0
 
 
@@ -191,7 +195,12 @@ class MemoryEndpoint:
         self._net.dials += 1
         await trio.lowlevel.checkpoint()
         other = self._net.endpoints.get(address)
-        if other is None or other.paused or self.paused:
+        if address in self._net.refused:
+            raise DialRefused("nobody listens there")
+        if other is None:
+            await trio.sleep(DIAL_SECONDS_MAX)
+            raise DialFailed("no answer")
+        if other.paused or self.paused:
             raise HostError("nobody answers there")
         dialler, answerer = stream_pair(self.address, address)
         self.streams.append(dialler)

@@ -27,6 +27,10 @@ _FAILURES: Final = {
     "version": (Exit.FAILED, "Update presenced on the older device."),
     "interrupted": (Exit.FAILED, "Begin again on both devices."),
 }
+_NOT_THERE: Final = (
+    "Check that presenced runs there, that `presence status` there shows this port, and that no "
+    "firewall on the way blocks UDP."
+)
 
 
 @click.group(
@@ -197,7 +201,7 @@ def _pair(
                     _first_sync(session)
                 return Exit.OK
             case "failed":
-                return _failed(session, event)
+                return _failed(session, event, peers)
     raise Failure("presenced ended the enrolment", Exit.FAILED, next_step="Begin again.")
 
 
@@ -255,9 +259,11 @@ def _ask(session: Session) -> bool:
     return line.strip().lower() in ("y", "yes")
 
 
-def _failed(session: Session, event: dict[str, Any]) -> int:
+def _failed(session: Session, event: dict[str, Any], peers: tuple[str, ...]) -> int:
     kind, detail = event["type"], event.get("detail", "")
     exit_code, step = _FAILURES.get(kind, (Exit.FAILED, ""))
+    if kind == "unreachable" and peers:
+        step = _NOT_THERE
     _tell(session, {"event": "failed", "type": kind, "detail": detail})
     if not session.json:
         session.say(f"presence: {kind.replace('_', ' ')}" + (f": {detail}" if detail else ""))

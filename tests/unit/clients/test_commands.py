@@ -319,6 +319,15 @@ def test_a_failed_enrolment_has_type_and_exit_code(presence: Any, kind: Any, cod
     assert "why" in ran.err
 
 
+def test_who_named_an_address_is_told_what_to_check_there(presence: Any) -> None:
+    presence.fake.pairing_failure = Failed(type="unreachable", detail="192.0.2.7:4711: no answer")
+    assert "--peer HOST:PORT" in presence("join", CODE, "--yes").err
+    said = presence("join", CODE, "--yes", "--peer", "192.0.2.7:4711").err
+    assert "192.0.2.7:4711: no answer" in said
+    assert "presence status" in said
+    assert "--peer HOST:PORT" not in said
+
+
 def test_what_a_qr_code_says_is_a_code_with_its_addresses(presence: Any) -> None:
     uri = f"presenced:pair?v=1&code={CODE}&addr=192.0.2.7%3A4711&addr=%5B%3A%3A1%5D%3A4711"
     assert presence("--json", "join", uri, "--yes").code == Exit.OK

@@ -17,6 +17,7 @@ from presenced.net.endpoint import (
     PortInUse,
     open_endpoint,
 )
+from presenced.net.errors import DialRefused
 from presenced.net.limits import (
     ACCEPTOR_PING_SECONDS,
     ANSWER_SECONDS_MAX,
@@ -240,7 +241,7 @@ async def test_a_dial_to_nobody_fails_without_waiting() -> None:
         port = unused.getsockname()[1]
     async with open_endpoint(LOOPBACK, 0) as endpoint:
         with trio.fail_after(2):
-            with pytest.raises(DialFailed, match="refused"):
+            with pytest.raises(DialRefused, match="refused"):
                 await endpoint.dial((LOOPBACK, port))
         assert endpoint.links == ()
 
@@ -249,7 +250,7 @@ async def test_a_dial_to_the_unreachable_fails_without_waiting() -> None:
     async with open_endpoint(LOOPBACK, 0) as endpoint:
         with trio.fail_after(2):
             for host in ("::1", "192.0.2.77", "no-such-host.invalid"):
-                with pytest.raises(DialFailed):
+                with pytest.raises(DialRefused):
                     await endpoint.dial((host, 9))
 
 
@@ -258,8 +259,9 @@ async def test_silence_ends_a_dial(mock_clock: trio.testing.MockClock) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind((LOOPBACK, 0))
         async with open_endpoint(LOOPBACK, 0) as endpoint:
-            with pytest.raises(DialFailed, match="no answer"):
+            with pytest.raises(DialFailed, match="no answer") as raised:
                 await endpoint.dial((LOOPBACK, silent.getsockname()[1]))
+            assert not isinstance(raised.value, DialRefused)
             assert endpoint.links == ()
 
 

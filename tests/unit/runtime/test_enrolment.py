@@ -8,7 +8,7 @@ import trio
 from presenced.errors import CallerError, Conflict, InvalidValue, NotSetUp, StoreFull
 from presenced.local.owner import PairingRequest
 from presenced.local.progress import Added, Candidate, Failed
-from presenced.runtime.enrolment import FIND_SECONDS_MAX, NO_CODE_SECONDS
+from presenced.runtime.search import FIND_SECONDS_MAX, NAMED_SECONDS_MAX, NO_CODE_SECONDS
 from presenced.testing.enrolments import (
     A,
     C,
@@ -23,8 +23,8 @@ from presenced.testing.enrolments import (
     show,
     wrong,
 )
-from presenced.testing.memory_house import open_house, until
-from presenced.trust.link_limits import CODE_MS_MAX, CODE_TRIES_MAX
+from presenced.testing.memory_house import House, MemoryEndpoint, open_house, until
+from presenced.trust.link_limits import CODE_MS_MAX, CODE_TRIES_MAX, PREAUTH_MS_MAX
 
 
 async def test_both_see_the_same_words_and_the_other_s_name(
@@ -202,14 +202,94 @@ async def test_a_stranger_who_breaks_off_or_talks_nonsense_does_not_end_it(
         assert isinstance(await ended(shown), Added)
 
 
+async def unreachable_after(house: House, *peers: tuple[str, int]) -> tuple[float, str]:
+    """Seconds until the search was given up, and what was said."""
+    begun = trio.current_time()
+    last = await failed(enter(house, "123-zoo-zoo", *peers))
+    assert last.type == "unreachable"
+    return trio.current_time() - begun, last.detail
+
+
 async def test_nobody_found_is_unreachable_after_a_minute(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with houses() as (_, _, second):
-        entered = enter(second, "123-zoo-zoo", ("nowhere", 9))
-        await trio.sleep(FIND_SECONDS_MAX - 1)
-        assert not entered.over
-        assert (await failed(entered)).type == "unreachable"
+        seconds, _ = await unreachable_after(second)
+        assert seconds == pytest.approx(FIND_SECONDS_MAX, abs=1)
+
+
+async def test_an_address_given_by_hand_where_nobody_answers_is_given_up_after_two_dials(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with houses() as (net, _, second):
+        seconds, detail = await unreachable_after(second, ("192.0.2.7", 4711))
+        assert seconds == pytest.approx(NAMED_SECONDS_MAX, abs=1)
+        assert net.dials >= 2
+        assert detail == "192.0.2.7:4711: no answer"
+
+
+async def test_several_silent_addresses_take_no_longer_than_one(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with houses() as (_, first, second):
+        many = [("2001:db8::1", port) for port in range(1, 9)]
+        seconds, detail = await unreachable_after(second, *many)
+        assert seconds == pytest.approx(NAMED_SECONDS_MAX, abs=1)
+        assert "[2001:db8::1]:8: no answer" in detail
+        shown, code = await show(first)
+        begun = trio.current_time()
+        await candidates(shown, enter(second, code, *many, A))
+        assert trio.current_time() - begun < 1
+
+
+async def test_a_refused_address_is_given_up_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with houses() as (net, _, second):
+        net.refused.add(C)
+        seconds, detail = await unreachable_after(second, C)
+        assert seconds <= 2
+        assert detail == "c:3: nobody listens there"
+        seconds, _ = await unreachable_after(second, C, ("nowhere", 9))
+        assert seconds == pytest.approx(NAMED_SECONDS_MAX, abs=1), "the other may still answer"
+
+
+async def test_a_wrong_address_does_not_hide_the_device_that_the_network_finds(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with houses() as (net, first, second):
+        net.refused.add(C)
+        for wrong_address in (C, ("nowhere", 9)):
+            shown, code = await show(first)
+            begun = trio.current_time()
+            await candidates(shown, enter(second, code, wrong_address))
+            assert trio.current_time() - begun < 1
+            first.enrolments.cancel()
+            second.enrolments.cancel()
+
+
+async def test_one_device_at_two_addresses_spends_one_try_of_a_wrong_code(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with houses() as (net, first, second):
+        net.endpoints[C] = net.endpoints[A]
+        shown, code = await show(first)
+        for count in range(1, CODE_TRIES_MAX + 1):
+            assert (await failed(enter(second, wrong(code), A, C))).type == "wrong_code"
+            assert shown.over == (count == CODE_TRIES_MAX)
+
+
+async def test_who_answers_and_falls_silent_costs_the_right_device_five_seconds(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """An impostor that announces the code's number: the right device has its turn after it."""
+    async with houses() as (net, first, second):
+        shown, code = await show(first)
+        impostor = MemoryEndpoint(net, C)
+        begun = trio.current_time()
+        await candidates(shown, enter(second, code, C))
+        assert impostor.streams
+        assert trio.current_time() - begun < PREAUTH_MS_MAX / 1000 + 1
 
 
 async def test_devices_that_show_no_code_are_passed_over_while_another_may_be_found(
