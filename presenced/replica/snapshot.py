@@ -258,9 +258,11 @@ def place_snapshot(
             2 * BASE_CHUNK_EXPANDED_BYTES_MAX,
         )
         value = ledger.codec.canonical_rows(plaintext)
-        if type(value) is not list or len(value) != 2 or value[0] not in cursors:
-            raise Malformed("snapshot: chunk of an unknown log")
+        if type(value) is not list or len(value) != 2:
+            raise Malformed("snapshot: chunk")
         log, rows = value
+        if type(log) is not bytes or log not in cursors:
+            raise Malformed("snapshot: chunk of an unknown log")
         if type(rows) is not list or not 0 < len(rows) <= BASE_SLOTS_PER_CHUNK:
             raise Malformed("snapshot: chunk")
         chain = ledger.chains[log]
