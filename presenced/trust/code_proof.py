@@ -150,12 +150,14 @@ class CodeProof:
         """A message of the handshake."""
         noise = self.noise
         try:
-            noise.read_message(message)
+            payload = noise.read_message(message)
         except Unauthorized:
             if self._is_proved:
                 raise
             told = "wrong_code" if isinstance(self._part, Showing) else ""
             raise ProofFailed(FailureType.WRONG_CODE, "the code was wrong", told=told) from None
+        if payload:  # one who sits between would try payloads until both screens show equal words
+            raise Malformed("a handshake message that carries something")
         if isinstance(self._part, Showing) and not self._is_proved:
             self._part.attempts.proved()
         self._is_proved = True

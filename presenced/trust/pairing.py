@@ -56,6 +56,7 @@ from presenced.trust.pairing_messages import (
     parse_message,
 )
 from presenced.trust.pairing_terms import (
+    BEFORE_PAKE,
     OVER,
     TRANSITIONS,
     Added,
@@ -382,12 +383,16 @@ class PairingMachine:
     # --- the end ---
 
     def _told(self, content: bytes) -> list[Effect]:
-        """The shower's word in clear: a hint for our screen, believed for nothing else."""
+        """The shower's word in clear: a hint for our screen, believed for nothing else.
+
+        That the code is over is said instead of a PAKE message. Said after one, it comes from
+        somebody who guessed and would be dialled again to guess once more.
+        """
         if isinstance(self._part, Showing):
             raise Malformed("only the side that shows the code says this")
         if content == FailureType.WRONG_CODE.value.encode():
             return self._fail(FailureType.WRONG_CODE, "the code was wrong")
-        if content == FailureType.EXPIRED.value.encode():
+        if content == FailureType.EXPIRED.value.encode() and self._state in BEFORE_PAKE:
             return self._fail(FailureType.EXPIRED, "the code is over")
         raise Malformed("unknown failure")
 
