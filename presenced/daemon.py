@@ -7,8 +7,9 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -18,7 +19,6 @@ from presenced.config import Config
 from presenced.device.commit import Commit
 from presenced.errors import PresenceError
 from presenced.host.clock import SystemClock
-from presenced.host.evidence import collect_evidence
 from presenced.host.home_lock import hold_home
 from presenced.host.keys import obtain_key
 from presenced.host.logs import set_up_logs
@@ -29,8 +29,8 @@ from presenced.local.app import owner_app
 from presenced.local.events import EventHub
 from presenced.local.listener import open_owner_socket, serve
 from presenced.log import log
+from presenced.net.bound import BoundEndpoint, open_bound
 from presenced.net.dialing import Dialer
-from presenced.net.endpoint import Endpoint, open_endpoint
 from presenced.net.errors import PortInUse
 from presenced.runtime.discovery import Discovery
 from presenced.runtime.enrolment import Enrolments
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 PORT: Final = "port"
 "meta row: the UDP port, random at first and then kept"
+
+NEEDED_SOON: Final = ("structlog", "pycrdt")
+"imported once all else is done, so that nobody waits for them: by the first line of the log, edit"
 
 GC_THRESHOLDS: Final = (50_000, 50, 1_000)
 """allocations before a collection, and collections of each age before the next: entries by the
@@ -75,6 +78,7 @@ async def _run(config: Config) -> None:
     services = ServiceManager(os.environ)
     with hold_home(config):
         kept = await obtain_key(config)
+        protection = kept.protection.value
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(open_store(config.database, kept.key))
             endpoint = await stack.enter_async_context(_open_endpoint(config, store))
@@ -114,20 +118,19 @@ async def _run(config: Config) -> None:
                 enrolments=enrolments,
                 hub=hub,
                 peers=config.peers,
-                key_protection=kept.protection.value,
+                key_protection=protection,
             )
             home.settle()
             nursery.start_soon(serve, owner_app(owner), listener)
             nursery.start_soon(linking.answer, enrolments)
             nursery.start_soon(linking.dial)
-            nursery.start_soon(_claim, linking, kept.protection.value)
             nursery.start_soon(_watch_surroundings, endpoint, linking, discovery)
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 ready = {"event": "ready", "socket": str(config.socket), "port": endpoint.port}
                 print(json.dumps(ready), flush=True)
                 gc.freeze()
                 services.ready(f"listening on UDP port {endpoint.port}")
-                nursery.start_soon(discovery.run)
+                nursery.start_soon(_begin_links, endpoint, linking, discovery, protection)
                 nursery.start_soon(services.keep_watchdog, lambda: True)
                 async for number in signals:
                     log.info("stopping", signal=int(number))
@@ -137,30 +140,48 @@ async def _run(config: Config) -> None:
 
 
 @asynccontextmanager
-async def _open_endpoint(config: Config, store: Store) -> AsyncIterator[Endpoint]:
+async def _open_endpoint(config: Config, store: Store) -> AsyncIterator[BoundEndpoint]:
     """The endpoint on the port asked for, else on the one used before, else on any."""
     stored = store.reader.meta(PORT)
     remembered = 0 if stored is None else int.from_bytes(stored, "big")
     port = config.listen_port or remembered
     async with AsyncExitStack() as stack:
         try:
-            endpoint = await stack.enter_async_context(open_endpoint(config.listen_host, port))
+            endpoint = await stack.enter_async_context(open_bound(config.listen_host, port))
         except PortInUse:
             if config.listen_port or not port:
                 raise
             log.warning("the port used before is taken; using another", port=port)
-            endpoint = await stack.enter_async_context(open_endpoint(config.listen_host, 0))
+            endpoint = await stack.enter_async_context(open_bound(config.listen_host, 0))
         if not config.listen_port and endpoint.port != remembered:
             await store.commit(Commit(meta={PORT: endpoint.port.to_bytes(2, "big")}))
         yield endpoint
 
 
-async def _claim(linking: Linking, key_protection: str) -> None:
-    """Gather what this device says of itself; links wait for it, the owner's API does not."""
+async def _begin_links(
+    endpoint: BoundEndpoint, linking: Linking, discovery: Discovery, key_protection: str
+) -> None:
+    """What links wait for and the owner's API does not: half of a start."""
+    await _import("presenced.net.endpoint")
+    endpoint.load()
+    await _import("presenced.host.evidence")
+    from presenced.host.evidence import collect_evidence
+
     linking.use_evidence(await collect_evidence(key_protection))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(discovery.run)
+        for name in NEEDED_SOON:
+            await _import(name)
 
 
-async def _watch_surroundings(endpoint: Endpoint, linking: Linking, discovery: Discovery) -> None:
+async def _import(name: str) -> None:
+    """In a thread: the API answers meanwhile."""
+    await trio.to_thread.run_sync(import_module, name)
+
+
+async def _watch_surroundings(
+    endpoint: BoundEndpoint, linking: Linking, discovery: Discovery
+) -> None:
     """Look again when the network changed or the machine woke."""
 
     def changed() -> None:
@@ -173,7 +194,10 @@ async def _watch_surroundings(endpoint: Endpoint, linking: Linking, discovery: D
         nursery.start_soon(watch_wake, lambda _jump: changed())
 
 
-def _open_lan(config: Config, endpoint: Endpoint, clock: Clock) -> AbstractAsyncContextManager[Lan]:
-    from presenced.net.lan import open_lan  # after the API is ready: 100 ms of start-up
+@asynccontextmanager
+async def _open_lan(config: Config, endpoint: BoundEndpoint, clock: Clock) -> AsyncIterator[Lan]:
+    await _import("presenced.net.lan")
+    from presenced.net.lan import open_lan
 
-    return open_lan(endpoint.port, clock=clock, host=config.listen_host)
+    async with open_lan(endpoint.port, clock=clock, host=config.listen_host) as lan:
+        yield lan

@@ -22,7 +22,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from math import inf
 from typing import Final
 
@@ -449,15 +449,19 @@ def _destination_id(data: bytes) -> bytes:
     return data[1 : 1 + CID_BYTES]
 
 
-@asynccontextmanager
-async def open_endpoint(host: str | None, port: int) -> AsyncIterator[Endpoint]:
+def open_endpoint(host: str | None, port: int) -> AbstractAsyncContextManager[Endpoint]:
     """An endpoint on an address (None: all, both families) and UDP port (0: any free one).
 
     Raises `PortInUse` or `CannotListen`.
     """
+    return endpoint_on(open_socket(host, port))
+
+
+@asynccontextmanager
+async def endpoint_on(sock: socket.socket) -> AsyncIterator[Endpoint]:
+    """An endpoint on a UDP socket of `open_socket`. Leaving closes it."""
     # aioquic warns of what peers do wrong: whoever sends nonsense must not fill the log.
     logging.getLogger("quic").setLevel(logging.ERROR)
-    sock = open_socket(host, port)
     failure: Exception | None = None
     try:
         endpoint = Endpoint(sock)

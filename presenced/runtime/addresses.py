@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from presenced.host.network import local_hosts
-from presenced.net.endpoint import Endpoint
+from presenced.net.bound import BoundEndpoint
 
 WILDCARDS = frozenset({"::", "0.0.0.0"})  # noqa: S104 (compared with, not bound)
 
 
-def own_addresses(endpoint: Endpoint) -> Sequence[tuple[str, int]]:
+def own_addresses(endpoint: BoundEndpoint) -> Sequence[tuple[str, int]]:
     """Host and port of each address; those that others can reach first, loopback if nothing else.
 
     Link-local addresses are left out: they mean nothing without the zone of the other machine.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -21,9 +21,8 @@ from presenced.ids import DeviceId
 from presenced.local.events import EventHub
 from presenced.local.owner import LinkFacts
 from presenced.log import log
+from presenced.net.bound import BoundEndpoint
 from presenced.net.dialing import Dial, Dialer
-from presenced.net.endpoint import Endpoint
-from presenced.net.link import LinkStream
 from presenced.runtime.addresses import own_addresses
 from presenced.runtime.enrolment import Enrolments
 from presenced.runtime.home import Home
@@ -34,6 +33,9 @@ from presenced.trust.hello import Mode
 from presenced.trust.inbound import Arrived, Inbound, Refused
 from presenced.trust.link import LinkConfig, LinkMachine, LinkUp
 from presenced.wire import decode, encode
+
+if TYPE_CHECKING:
+    from presenced.net.link import LinkStream
 
 ADDRESSES: Final = "addresses"
 "meta row: where each device answered before"
@@ -64,7 +66,7 @@ class Linking:
     def __init__(
         self,
         *,
-        endpoint: Endpoint,
+        endpoint: BoundEndpoint,
         home: Home,
         hub: EventHub,
         dialer: Dialer,
@@ -173,7 +175,8 @@ class Linking:
     async def answer(self, enrolments: Enrolments) -> None:
         """Take incoming connections until cancelled."""
         async with trio.open_nursery() as nursery:
-            async for stream in self._endpoint.incoming:
+            while True:
+                stream = await self._endpoint.accept()
                 nursery.start_soon(self._answer_one, stream, enrolments)
 
     async def _answer_one(self, stream: LinkStream, enrolments: Enrolments) -> None:

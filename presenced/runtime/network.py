@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from presenced.net.endpoint import Endpoint
+from presenced.net.bound import BoundEndpoint
 from presenced.runtime.addresses import own_addresses
 from presenced.runtime.discovery import Discovery
 from presenced.runtime.linking import Linking
@@ -14,7 +14,7 @@ from presenced.runtime.streams import ByteStream
 class EnrolmentRoutes:
     """`enrolment.EnrolmentNetwork` over the endpoint and discovery."""
 
-    def __init__(self, endpoint: Endpoint, linking: Linking, discovery: Discovery) -> None:
+    def __init__(self, endpoint: BoundEndpoint, linking: Linking, discovery: Discovery) -> None:
         self._endpoint = endpoint
         self._linking = linking
         self._discovery = discovery

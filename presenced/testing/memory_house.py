@@ -173,12 +173,12 @@ class MemoryNet:
 
 
 class MemoryEndpoint:
-    """`Endpoint` over a `MemoryNet`."""
+    """`BoundEndpoint` over a `MemoryNet`."""
 
     def __init__(self, net: MemoryNet, address: Address) -> None:
         self._net = net
         self.address = address
-        self._arrivals, self.incoming = trio.open_memory_channel[MemoryStream](100)
+        self._arrivals, self._incoming = trio.open_memory_channel[MemoryStream](100)
         self.streams: list[MemoryStream] = []
         self.paused = False
         net.endpoints[address] = self
@@ -190,6 +190,9 @@ class MemoryEndpoint:
     @property
     def addresses(self) -> tuple[Address, ...]:
         return (self.address,)
+
+    async def accept(self) -> MemoryStream:
+        return await self._incoming.receive()
 
     async def dial(self, address: Address) -> MemoryStream:
         self._net.dials += 1

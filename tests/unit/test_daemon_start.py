@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,18 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(daemon, "set_up_logs", lambda _level: None)
     monkeypatch.setattr(daemon.gc, "set_threshold", lambda *_: None)
     monkeypatch.setattr(daemon.gc, "freeze", lambda: None)
+
+
+NOT_NEEDED_YET = {"aioquic", "cryptography", "pycrdt", "structlog", "tomllib", "zeroconf", "spake2"}
+"each costs a start some percent, or a quarter"
+
+
+def test_the_daemon_imports_only_what_its_api_begins_with() -> None:
+    code = "import sys, presenced.daemon; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "trio" in loaded
+    assert not loaded & NOT_NEEDED_YET
 
 
 def fails_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
