@@ -142,7 +142,7 @@ def parse_lines(text: str | list[str]) -> list[Line]:
         heads: list[str] = []
         if "after" in words:
             at = words.index("after")
-            words, heads = words[:at], words[at + 1 :]
+            words, heads = words[:at], " ".join(words[at + 1 :]).replace(",", " ").split()
         if not colon or len(words) < 2:
             raise ValueError(f"not a drawn statement: {row!r}")
         lines.append(Line(id_.strip(), words[0], words[1], tuple(words[2:]), tuple(heads)))

@@ -91,11 +91,10 @@ def delivery_orders(statements: Sequence[Statement]) -> Iterator[Sequence[Statem
 
 def _refused(statement: Statement) -> bool:
     """Whether parsing would have refused the statement, so that it is not kept."""
-    if not statement.heads:
-        return statement.type != StatementType.GENESIS
-    return statement.author is None and statement.type not in (
-        StatementType.GENESIS,
-        StatementType.RECOVER,
+    if statement.author is None and statement.type == StatementType.GENESIS:
+        return bool(statement.heads)
+    return not statement.heads or (
+        statement.author is None and statement.type != StatementType.RECOVER
     )
 
 

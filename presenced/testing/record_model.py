@@ -1,21 +1,26 @@
 """A device that holds only slots: for record stories and random worlds, without logs or documents.
 
 It performs the acts of the record stories with the writer functions that the daemon uses. What is
-not sealed yet lies in an overlay, one write per field; sealing makes it the log's next entry.
+not sealed yet lies in an overlay, one write per field; sealing makes it the log's next entry. An
+act that is refused, also because the document cannot hold a value of it, leaves nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, Final, TypeAlias
 
+from presenced.errors import CallerError
 from presenced.ids import LogId, RecordId
 from presenced.presence import decisions, holder, player
 from presenced.presence.draft import RecordDraft
 from presenced.presence.fields import SESSION_MAP
+from presenced.presence.naming import ContentNaming
 from presenced.presence.progress import Unit
 from presenced.presence.sitting import Sitting, begun_here, checkpoint
 from presenced.replica.hlc import HybridClock
+from presenced.replica.operation import OperationCodec
 from presenced.replica.slot import Operation, Slot
 
 PLAYED_MS_DEFAULT: Final = 10_000
@@ -41,6 +46,7 @@ class ModelDevice:
         self.log = log
         self.unit = unit
         self.clock = HybridClock()
+        self._codec = OperationCodec(ContentNaming())
         self.sealed: dict[SlotKey, Slot] = {}
         self.overlay: dict[tuple[str, str], Operation] = {}
         self.seq = 0
@@ -58,15 +64,21 @@ class ModelDevice:
         return record
 
     def perform(self, act: Mapping[str, Any], wall_ms: int) -> None:
-        """Perform one act of a story, at a time of the device's own clock."""
-        if act["do"] == "set":
-            map_name, _, field = act["field"].partition(".")
-            draft = self._draft(map_name, wall_ms)
-            decisions.set_value(draft, field, act["value"], sitting=self.sitting)
-        else:
-            draft = self._draft(SESSION_MAP, wall_ms)
-            self._act(draft, act, wall_ms)
-        self._keep(draft)
+        """Perform one act of a story, at a time of the device's own clock.
+
+        Raises `CallerError` for an act that is refused, `StoryError` for what is no act.
+        """
+        sitting = deepcopy(self.sitting)
+        try:
+            if act["do"] == "set":
+                draft = self._set(act, wall_ms)
+            else:
+                draft = self._draft(SESSION_MAP, wall_ms)
+                self._act(draft, act, wall_ms)
+            self._keep(draft)
+        except CallerError:
+            self.sitting = sitting
+            raise
 
     def link_up(self, wall_ms: int) -> None:
         """Before anything remote is applied: write the place reached, then seal."""
@@ -91,6 +103,14 @@ class ModelDevice:
             if held is None or held.seq < slot.seq:
                 self.sealed[key] = slot
                 self.clock.observe(slot.hlc, wall_ms)
+
+    def _set(self, act: Mapping[str, Any], wall_ms: int) -> RecordDraft:
+        map_name, _, field = act["field"].partition(".")
+        if not map_name or not field:
+            raise StoryError(f"not a field of a map: {act['field']!r}")
+        draft = self._draft(map_name, wall_ms)
+        decisions.set_value(draft, field, act["value"], sitting=self.sitting)
+        return draft
 
     def _act(self, draft: RecordDraft, act: Mapping[str, Any], wall_ms: int) -> None:
         at, of, sitting = act.get("at"), act.get("of"), self.sitting
@@ -150,7 +170,7 @@ class ModelDevice:
         )
 
     def _keep(self, draft: RecordDraft) -> None:
-        for operation in draft.operations:
+        for operation in self._codec.canonical(draft.operations):
             self.overlay[operation.map, operation.field] = operation
 
     def _slot(self, operation: Operation) -> Slot:
