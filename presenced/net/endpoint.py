@@ -329,6 +329,9 @@ class Endpoint:
                 return None
         now = trio.current_time()
         link.heard(len(data), now)
+        if link.says_too_much:
+            link.abort("too much from a stranger")
+            return None
         try:
             link.connection.receive_datagram(data, address, now=now)
         except Exception as error:  # foreign bytes in a foreign parser (aioquic issue 549)

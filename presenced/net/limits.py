@@ -18,6 +18,11 @@ PENDING_SECONDS_MAX: Final = 5.0
 PENDING_BYTES_MAX: Final = 4 * 1024
 "stream bytes that a stranger may send: QUIC's own window, so that no more is ever held"
 
+PENDING_DATAGRAM_BYTES_MAX: Final = 64 * 1024
+"""bytes of datagrams that a stranger's connection may bring: five times what the longest handshake
+and enrolment need. It bounds what costs CPU (pings) or memory (aioquic keeps 512 KiB of handshake
+bytes that came out of order)"""
+
 CHALLENGE_PENDING: Final = 16
 "strangers from which on a newcomer must first show that its source address is its own (Retry)"
 

@@ -21,6 +21,7 @@ from presenced.net.limits import (
     ANSWER_SECONDS_MAX,
     DIALLER_PING_SECONDS,
     FLUSH_SECONDS_MAX,
+    PENDING_DATAGRAM_BYTES_MAX,
     PENDING_SECONDS_MAX,
     PROBE_ANSWER_SECONDS_MAX,
     SENT_BEFORE_YIELD_BYTES,
@@ -210,6 +211,11 @@ class LinkStream:
         return 0 if self._ended else self.connection.unacknowledged_bytes
 
     # --- for the endpoint ---
+
+    @property
+    def says_too_much(self) -> bool:
+        """More datagrams came than anybody needs to prove who it is."""
+        return not self.authenticated and self.bytes_in > PENDING_DATAGRAM_BYTES_MAX
 
     def heard(self, size: int, now: float) -> None:
         """A datagram of `size` bytes came for this connection."""

@@ -19,6 +19,7 @@ from presenced.net.limits import (
     DATAGRAM_BYTES,
     DATAGRAM_BYTES_MAX,
     PENDING_BYTES_MAX,
+    PENDING_DATAGRAM_BYTES_MAX,
     PENDING_MAX,
     PENDING_PER_SOURCE_MAX,
 )
@@ -217,10 +218,44 @@ async def test_a_stranger_that_talks_is_held_by_its_window() -> None:
             await link.send_all(bytes(100_000))
             far = await endpoint.incoming.receive()
             received = 0
-            with trio.move_on_after(0.3):
-                while True:
-                    received += len(await far.receive_some())
+            while received < PENDING_BYTES_MAX:
+                received += len(await far.receive_some())
+            await far.send_all(b"had reading opened the window, you would know by now")
+            assert await link.receive_some()
+            while far.unacknowledged_bytes:  # and whatever you then sent would have come first
+                await trio.testing.wait_all_tasks_blocked(0.001)
             assert received == PENDING_BYTES_MAX
+            assert not far._unread
+
+
+async def test_a_stranger_that_only_makes_us_work_is_ended() -> None:
+    """Pings, handshake bytes with a gap before them: whatever is no word on its stream."""
+    with trio.fail_after(10):
+        async with (
+            open_endpoint(LOOPBACK, 0) as endpoint,
+            open_endpoint(LOOPBACK, 0) as friend,
+        ):
+            link = await friend.dial((LOOPBACK, endpoint.port))
+            await link.send_all(b"x")
+            far = await endpoint.incoming.receive()
+            for number in range(PENDING_DATAGRAM_BYTES_MAX):
+                if far.ended:
+                    break
+                link.connection.send_ping(number)
+                friend.transmit(link)
+                await trio.testing.wait_all_tasks_blocked()
+            assert far.close_reason == "too much from a stranger"
+            assert far.bytes_in < PENDING_DATAGRAM_BYTES_MAX + DATAGRAM_BYTES_MAX
+
+
+async def test_a_device_that_proved_itself_may_say_what_it_likes() -> None:
+    async with linked() as (_endpoint, near, far):
+        sent = bytes(4 * PENDING_DATAGRAM_BYTES_MAX)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(near.send_all, sent)
+            received = 0
+            while received < len(sent):
+                received += len(await far.receive_some())
 
 
 async def test_what_breaks_aioquic_ends_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
