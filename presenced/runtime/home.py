@@ -105,11 +105,15 @@ class Home:
     def reader(self) -> StoreReader:
         return self._store.reader
 
+    def require_identity(self) -> None:
+        """Raises `NotSetUp` before there is an identity."""
+        if self._settled is None:
+            raise NotSetUp("no identity here yet")
+
     @property
     def settled_reader(self) -> StoreReader:
         """The reader, for what only a home with an identity has. Raises `NotSetUp`."""
-        if self._settled is None:
-            raise NotSetUp("no identity here yet")
+        self.require_identity()
         return self._store.reader
 
     @property

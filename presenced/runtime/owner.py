@@ -27,12 +27,12 @@ from presenced.local.owner import (
 from presenced.local.progress import PairingProgress
 from presenced.presence.fields import CORE, PROGRESS, SESSION_MAP
 from presenced.presence.history import HistoryRow, history
-from presenced.presence.progress import Unit
 from presenced.presence.rules import resolve
 from presenced.presence.sessions import unit_of
-from presenced.presence.summary import Side, Summary, SummaryRow
+from presenced.presence.summary import Side, Summary
 from presenced.presence.views import FollowRow, SessionRow
 from presenced.runtime.checks import run_checks
+from presenced.runtime.contests import contests
 from presenced.runtime.discovery import Discovery
 from presenced.runtime.enrolment import Enrolments
 from presenced.runtime.home import Home
@@ -145,32 +145,18 @@ class RecapsService:
         """What changed until a person has seen it; what is contested until somebody decided."""
         reader = self._home.settled_reader
         stored = reader.summary()
-        if stored is None:
-            return Summary(
-                elsewhere=(), here=(), both=(), elsewhere_more=0, here_more=0, both_more=0
-            )
-        is_seen = reader.meta(SUMMARY_SEEN) == _seen_row(stored)
-        news = () if is_seen else stored.rows
+        told = () if stored is None else stored.rows
+        both, both_more = contests(self._home.driver.machine, reader, told)
+        is_seen = stored is None or reader.meta(SUMMARY_SEEN) == _seen_row(stored)
+        news = () if is_seen else told
         return Summary(
             elsewhere=tuple(row for row in news if row.side is Side.ELSEWHERE),
             here=tuple(row for row in news if row.side is Side.HERE),
-            both=tuple(
-                row for row in stored.rows if row.side is Side.BOTH and self._is_contested(row)
-            ),
-            elsewhere_more=0 if is_seen else stored.more,
+            both=tuple(both),
+            elsewhere_more=0 if stored is None or is_seen else stored.more,
             here_more=0,
-            both_more=0,
+            both_more=both_more,
         )
-
-    def _is_contested(self, row: SummaryRow) -> bool:
-        """Whether a value still loses there: nobody has taken one since."""
-        shelf = self._home.driver.machine.shelf
-        if not shelf.has(row.map):
-            return False
-        slots = shelf.record(row.map, row.record)
-        core = resolve(row.map, CORE, slots.get(CORE, {})).value
-        unit = unit_of(core.get("kind")) if row.map == SESSION_MAP else Unit.MS
-        return bool(resolve(row.map, row.field, slots.get(row.field, {}), unit=unit).losing)
 
     async def seen(self) -> None:
         stored = self._home.settled_reader.summary()
@@ -192,6 +178,7 @@ class SetupService:
         return await self._home.init(name)
 
     async def phrase(self) -> str | None:
+        self._home.require_identity()
         return self._home.phrase()
 
     async def confirm_phrase(self, words: Mapping[int, str]) -> None:

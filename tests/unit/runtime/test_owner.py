@@ -39,6 +39,8 @@ async def test_a_device_without_identity_has_a_status(autojump_clock: MockClock)
             owner.devices.devices()
         with pytest.raises(NotSetUp):
             await owner.recaps.summary()
+        with pytest.raises(NotSetUp):
+            await owner.setup.phrase()
         checks = await owner.machine.doctor()
         assert [check.status for check in checks if check.name == "identity"] == ["fail"]
 
@@ -142,6 +144,23 @@ async def test_a_summary_of_a_later_time_apart_is_told_again(autojump_clock: Moc
         await owner.machine.hold_links(down=False)
         await trio.sleep(5)
         assert {row.title for row in (await owner.recaps.summary()).elsewhere} == {"Three"}
+
+
+async def test_what_asks_stays_in_the_summary_when_a_later_one_is_told(
+    autojump_clock: MockClock,
+) -> None:
+    async with linked_houses() as (_, first, second):
+        await conflicting(first, second)
+        owner = owner_of(first)
+        (asked,) = (await owner.recaps.summary()).both
+        await owner.machine.hold_links(down=True)
+        await owner_of(second).records.edit([Follow(uri="https://3.example/", title="Three")])
+        await owner.machine.hold_links(down=False)
+        await trio.sleep(5)
+        summary = await owner.recaps.summary()
+        assert {row.title for row in summary.elsewhere} == {"Three"}
+        assert summary.both == (asked,)
+        assert (await owner.machine.status()).conflicts == 1
 
 
 async def test_digests_are_known_after_a_start_without_loading_a_document(
