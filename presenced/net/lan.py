@@ -136,8 +136,8 @@ class _Responder:
         self._listen_only = listen_only
         self._deliver = deliver
         self._names = random_names(os.urandom)
-        self._own = frozenset({self._names.link, self._names.pairing})
-        self._wanted: dict[str, Announcement] = {}
+        self._tags: TagStrings | None = None
+        self._number: str | None = None
         self._registered: dict[str, ServiceInfo] = {}
         self._sightings = Sightings(time.monotonic())
         self._look_ups: set[asyncio.Task[None]] = set()
@@ -149,12 +149,18 @@ class _Responder:
     # --- called from trio ---
 
     def want_tags(self, tags: TagStrings | None) -> None:
-        announcement = None if tags is None else link_announcement(self._names, tags)
-        self._post(lambda: self._want(self._names.link, announcement))
+        def want() -> None:
+            self._tags = tags
+            self._wake()
+
+        self._post(want)
 
     def want_pairing(self, number: str | None) -> None:
-        announcement = None if number is None else pairing_announcement(self._names, number)
-        self._post(lambda: self._want(self._names.pairing, announcement))
+        def want() -> None:
+            self._number = number
+            self._wake()
+
+        self._post(want)
 
     def reopen(self) -> None:
         self._post(self._reopen)
@@ -193,7 +199,11 @@ class _Responder:
                 await self._wait(REOPEN_SECONDS)
 
     async def _serve(self) -> None:
-        """Open, and keep in line with what is wanted, until reopening or the end."""
+        """Open, and keep in line with what is wanted, until reopening or the end.
+
+        Under new names: who meets this device on two networks must not know it again by them.
+        """
+        self._names = random_names(os.urandom)
         hosts = self._hosts()
         zeroconf = AsyncZeroconf(interfaces=self._interfaces())
         try:
@@ -224,10 +234,11 @@ class _Responder:
         """Register what is wanted; the announcements leave on their own."""
         if self._listen_only:
             return
+        wanted = self._wanted()
         for instance in list(self._registered):
-            if instance not in self._wanted:
+            if instance not in wanted:
                 await zeroconf.async_unregister_service(self._registered.pop(instance))
-        for instance, announcement in self._wanted.items():
+        for instance, announcement in wanted.items():
             info = ServiceInfo(
                 SERVICE,
                 instance,
@@ -242,6 +253,15 @@ class _Responder:
             elif registered.text != info.text:
                 await zeroconf.async_update_service(info)
             self._registered[instance] = info
+
+    def _wanted(self) -> dict[str, Announcement]:
+        """What is to be announced, by instance."""
+        wanted = []
+        if self._tags is not None:
+            wanted.append(link_announcement(self._names, self._tags))
+        if self._number is not None:
+            wanted.append(pairing_announcement(self._names, self._number))
+        return {announcement.instance: announcement for announcement in wanted}
 
     def _hosts(self) -> frozenset[str]:
         """Where this device can be reached."""
@@ -272,7 +292,7 @@ class _Responder:
         name: str,
         state_change: ServiceStateChange,
     ) -> None:
-        if name in self._own:
+        if name in (self._names.link, self._names.pairing):
             return
         if state_change is ServiceStateChange.Removed:
             self._sightings.gone(name)
@@ -301,13 +321,6 @@ class _Responder:
         )
         if found is not None and self._sightings.is_news(found):
             self._deliver(found)
-
-    def _want(self, instance: str, announcement: Announcement | None) -> None:
-        if announcement is None:
-            self._wanted.pop(instance, None)
-        else:
-            self._wanted[instance] = announcement
-        self._wake()
 
     def _reopen(self) -> None:
         self._reopening = True

@@ -1,9 +1,9 @@
 """What we announce by mDNS. Pure: names are made of randomness that is passed in.
 
-Privacy (DESIGN §4): the instance and the host label are random, made anew at every start; the
-machine's own name is nowhere. Tags are a constant amount of bytes that mean something only to the
-devices they are for. A pairing code has an announcement of its own, so that the usual one does not
-change when a person does something.
+Privacy (DESIGN §4): the instance and the host label are random, made anew at every start and with
+every change of the network; the machine's own name is nowhere. Tags are a constant amount of bytes
+that mean something only to the devices they are for. A pairing code has an announcement of its own,
+so that the usual one does not change when a person does something.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """The random names of one start."""
+    """The random names of one opening."""
 
     link: str
     pairing: str
@@ -41,7 +41,7 @@ class Names:
 
 
 def random_names(entropy: Entropy) -> Names:
-    """Names that say nothing and are used until the daemon ends."""
+    """Names that say nothing and are used until the network changes."""
     link, pairing, host = (_label(entropy) for _ in range(3))
     return Names(link=f"{link}.{SERVICE}", pairing=f"{pairing}.{SERVICE}", host=f"{host}.local.")
 
