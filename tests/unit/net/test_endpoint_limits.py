@@ -35,15 +35,21 @@ async def test_an_endpoint_has_so_many_connections(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(module, "CONNECTIONS_MAX", 2)
     with trio.fail_after(10):
         async with open_endpoint(LOOPBACK, 0) as a, open_endpoint(LOOPBACK, 0) as b:
-            for _ in range(2):
-                await a.dial((LOOPBACK, b.port))
+            await a.dial((LOOPBACK, b.port))
+            near = await a.dial((LOOPBACK, b.port))
             with pytest.raises(DialFailed, match="too many connections"):
                 await a.dial((LOOPBACK, b.port))
-            async with open_endpoint(LOOPBACK, 0) as c:
-                with trio.move_on_after(0.3) as gave_up:
-                    await c.dial((LOOPBACK, b.port))
-                assert gave_up.cancelled_caught
+            async with open_endpoint(LOOPBACK, 0) as c, trio.open_nursery() as nursery:
+                nursery.start_soon(c.dial, (LOOPBACK, b.port))
+                while not c.bytes_out:
+                    await trio.lowlevel.checkpoint()
+                await near.send_all(b"later")  # b takes datagrams in the order of their arrival
+                far = await b.incoming.receive()
+                assert await far.receive_some() == b"later"
                 assert len(b.links) == 2
+                (dialling,) = c.links
+                assert not dialling.shaken.is_set()
+                nursery.cancel_scope.cancel()
 
 
 async def test_a_full_socket_keeps_so_many_datagrams_waiting() -> None:
