@@ -103,7 +103,7 @@ def pack_big_integer(value: Any) -> msgpack.ExtType:
     return msgpack.ExtType(_BIGINT_EXT, value.to_bytes(size, "big", signed=True))
 
 
-def unpack_extension(code: int, data: bytes) -> int:
+def unpack_extension(code: int, data: bytes | memoryview) -> int:
     """msgpack `ext_hook`: the integer of an extension, `Malformed` for any other extension."""
     if code != _BIGINT_EXT or not 0 < len(data) <= _BIGINT_BYTES_MAX:
         raise Malformed("unknown extension type")

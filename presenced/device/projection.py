@@ -7,6 +7,7 @@ records of one outcome one event says how many changed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -15,14 +16,19 @@ from presenced.device.editing import COLLECTION_OF_MAP
 from presenced.device.effects import Event
 from presenced.ids import Collection, RecordId, show_id
 from presenced.presence.fields import DEVICE_MAP, FOLLOW_MAP, SESSION_MAP
-from presenced.presence.views import FollowRow, SessionRow, follow_row, new_follow_row, session_row
+from presenced.presence.views import (
+    FollowRow,
+    SessionRow,
+    follow_row,
+    new_follow_rows,
+    session_row,
+)
 from presenced.replica.replica import Replica
 from presenced.replica.rows import Outcome
+from presenced.replica.slot import Operation
 
 EVENTS_EACH_MAX: Final = 100
 "records of one outcome that are told one by one"
-
-_KNOWN: Final[frozenset[str]] = frozenset()
 
 
 def keep_rows(commit: Commit, collection: Collection, outcome: Outcome) -> None:
@@ -46,19 +52,21 @@ def keep_views(commit: Commit, collection: Collection, outcome: Outcome, replica
         _keep_all(commit, collection, replica)
         return 0
     follows, sessions, touched = commit.follows, commit.sessions, outcome.touched
+    changed = list(touched)
     if collection == "follows":
-        follows += [
-            new_follow_row(operation.record, operation.value, operation.hlc)
-            for entry in outcome.applied
-            for operation in entry.operations
-            if operation.map == FOLLOW_MAP
-            and touched.get((FOLLOW_MAP, operation.record), _KNOWN) is None
+        new = [
+            change
+            for change in touched.values()
+            if isinstance(change, Operation) and change.map == FOLLOW_MAP
         ]
-    for (map_name, record), fields in touched.items():
+        follows += new_follow_rows(new)
+        if len(new) == len(touched):
+            changed = []
+    for map_name, record in changed:
         if COLLECTION_OF_MAP.get(map_name) != collection:
             continue  # a newer version's map, or one that has its rows from another collection
         if map_name == FOLLOW_MAP:
-            if fields is not None:
+            if not isinstance(touched[map_name, record], Operation):
                 follows.append(follow_row(record, replica.record(map_name, record)))
         elif map_name == SESSION_MAP:
             sessions.append(session_row(record, replica.record(map_name, record)))
@@ -85,13 +93,10 @@ def events_of(commit: Commit, outcome: Outcome) -> Iterable[Event]:
     if not changed:
         return []
     if len(changed) > EVENTS_EACH_MAX:
-        maps = {map_name for map_name, _ in changed}
+        counts = Counter(map_name for map_name, _ in changed)
         return [
-            Event(
-                f"{map_name}.changed",
-                {"count": sum(1 for name, _ in changed if name == map_name)},
-            )
-            for map_name in sorted(maps)
+            Event(f"{map_name}.changed", {"count": count})
+            for map_name, count in sorted(counts.items())
         ]
     by_device = {
         (operation.map, operation.record): show_id(entry.device)

@@ -56,7 +56,7 @@ class Recaps:
             return
         replica = self._shelf.replicas[collection]
         for (map_name, record), fields in outcome.touched.items():
-            if fields is not None and map_name != DEVICE_MAP:
+            if isinstance(fields, frozenset) and map_name != DEVICE_MAP:
                 slots = replica.record(map_name, record)
                 unit = _unit(replica, map_name, record)
                 recap.contested(map_name, record, slots, fields, unit=unit)

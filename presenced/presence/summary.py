@@ -104,6 +104,11 @@ class _Changes:
 
     def note(self, log: LogId, operations: Sequence[Operation]) -> None:
         listed = self.listed
+        if len(listed) >= SUMMARY_CHANGES_MAX:
+            known = {record for (_, record, _), _ in listed}
+            count = len(operations)
+            operations = [operation for operation in operations if operation.record in known]
+            self.more += count - len(operations)
         for operation in operations:
             key = ((operation.map, operation.record, operation.field), log)
             if key in listed or len(listed) < SUMMARY_CHANGES_MAX:

@@ -7,9 +7,10 @@ Unknown words from newer versions (a kind) are shown as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from presenced.ids import LogId, RecordId
 from presenced.presence.fields import (
@@ -29,7 +30,7 @@ from presenced.presence.fields import (
 from presenced.presence.progress import INTEGER_MAX, parse_progress
 from presenced.presence.rules import Resolution, resolve
 from presenced.presence.sessions import lifecycle, unit_of
-from presenced.replica.hlc import Hlc, hlc_ms
+from presenced.replica.hlc import hlc_ms
 from presenced.replica.slot import FieldSlots, Operation, RecordSlots
 
 
@@ -51,6 +52,9 @@ class FollowRow(NamedTuple):
     "fields that ask the person, sorted"
     updated_ms: int
     "newest write to any field, by its writer's clock"
+
+
+_follow_row: Final = partial(tuple.__new__, FollowRow)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,29 +106,26 @@ def follow_row(record: RecordId, slots: RecordSlots) -> FollowRow:
     )
 
 
-def new_follow_row(record: RecordId, core: Any, hlc: Hlc) -> FollowRow:
-    """`follow_row` of a record that has one slot, its `core`: the case of an import."""
-    if type(core) is not dict:
-        core = {}
-    uri, title, kind = core.get("uri"), core.get("title"), core.get("kind")
-    return FollowRow(
-        record,
-        uri if type(uri) is str else "",
-        title if type(title) is str else "",
-        kind if type(kind) is str and kind else "feed",
-        FOLLOWED,
-        "default",
-        (),
-        (),
-        hlc >> 16,
-    )
-
-
-def new_follow_rows(operations: Iterable[Operation]) -> list[FollowRow]:
-    """`new_follow_row` for many: each operation is the `core` of a record not known before."""
-    return [
-        new_follow_row(operation.record, operation.value, operation.hlc) for operation in operations
-    ]
+def new_follow_rows(operations: Sequence[Operation]) -> list[FollowRow]:
+    """`follow_row` of records that have one slot each, the `core` given: the case of an import."""
+    rows = []
+    for _, record, _, hlc, core, _ in operations:
+        if type(core) is not dict:
+            core = {}
+        uri, title, kind = core.get("uri"), core.get("title"), core.get("kind")
+        columns = (
+            record,
+            uri if type(uri) is str else "",
+            title if type(title) is str else "",
+            kind if type(kind) is str and kind else "feed",
+            FOLLOWED,
+            "default",
+            (),
+            (),
+            hlc >> 16,
+        )
+        rows.append(_follow_row(columns))
+    return rows
 
 
 def session_row(record: RecordId, slots: RecordSlots) -> SessionRow:

@@ -13,7 +13,8 @@ applied does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from presenced.errors import HostError
@@ -22,19 +23,19 @@ from presenced.limits import RECORD_FIELDS_MAX
 from presenced.replica.operation import CORE, decode_slot
 from presenced.replica.slot import Operation, Slot
 from presenced.replica.yjs_update import (
-    VAR_UINTS,
     KeyShape,
     Section,
     encode_update,
+    length_prefix,
     shown_records,
-    var_uint,
 )
 from presenced.wire import encode_prepared
 
 if TYPE_CHECKING:
     from pycrdt import Doc, Map
 
-Touched = dict[tuple[str, RecordId], frozenset[str] | None]
+Change = frozenset[str] | Operation
+Touched = dict[tuple[str, RecordId], Change]
 "see rows.Outcome"
 
 # One slot in an integer, from the low end: clock (40 bits), seq (40), field (24), writer.
@@ -43,6 +44,8 @@ _KEY_SHIFT: Final = 80
 _FIELD_BITS: Final = 24
 _CLOCK_MASK: Final = (1 << _SEQ_SHIFT) - 1
 _FIELD_MASK: Final = (1 << _FIELD_BITS) - 1
+
+_BUCKETS: Final = 256
 
 _CORE_ONLY: Final = frozenset({CORE})
 _ABSENT: Final = frozenset({""})
@@ -145,38 +148,74 @@ class Document:
         """
         section = self._section(writer, clock)
         section.structs += len(operations)
-        pieces = section.pieces
-        lanes, sizes = writer.lanes, VAR_UINTS
-        stamp = (seq << _SEQ_SHIFT) | clock
         records = [operation[1] for operation in operations]
-        self.dirty.update([record[0] for record in records])
-        for operation, record, raw, text in zip(
-            operations, records, stored, shown or shown_records(records), strict=True
-        ):
-            root, field = operation[0], operation[2]
-            lane = lanes.get((root, field)) or self._lane(writer, root, field)
-            size = len(raw)
-            length = sizes[size] if size < 1024 else var_uint(size)
-            packed = lane.key << _KEY_SHIFT | stamp
-            stamp += 1
-            slots = lane.records.get(record)
-            if slots is None:
-                lane.records[record] = packed
-                self.slot_count += 1
-                pieces += (lane.shape.first_head, text, lane.shape.tail, length, raw)
-                touched[root, record] = None if field == CORE else lane.one
-                continue
-            origin = self._replace(lane, record, slots, packed)
-            if origin is None:
-                self.slot_count += 1
-                pieces += (lane.shape.first_head, text, lane.shape.tail, length, raw)
-            else:
-                pieces += lane.shape.overwriting(origin, raw)
-            fields = touched.get((root, record), _ABSENT)
-            if fields is _ABSENT:
-                touched[root, record] = lane.one
-            else:
-                touched[root, record] = (fields or _CORE_ONLY) | lane.one
+        if len(self.dirty) < _BUCKETS:
+            self.dirty.update([record[0] for record in records])
+        texts = shown or shown_records(records)
+        stamp = (seq << _SEQ_SHIFT) | clock
+        lane = self._lane_of_new(writer, operations, records)
+        if lane is None:
+            for operation, text, raw in zip(operations, texts, stored, strict=True):
+                self._put_one(writer, section, stamp, operation, text, raw, touched)
+                stamp += 1
+            return
+        head, tail, packed = lane.shape.first_head, lane.shape.tail, lane.key << _KEY_SHIFT | stamp
+        lengths = map(length_prefix, stored)
+        section.pieces += chain.from_iterable(
+            zip(repeat(head), texts, repeat(tail), lengths, stored, strict=False)
+        )
+        lane.records.update(zip(records, range(packed, packed + len(records)), strict=True))
+        self.slot_count += len(records)
+        changes: Iterable[Change] = operations if lane.field == CORE else repeat(lane.one)
+        places = zip(repeat(operations[0].map), records, strict=False)
+        touched.update(zip(places, changes, strict=False))
+
+    def _lane_of_new(
+        self, writer: Writer, operations: Sequence[Operation], records: Sequence[RecordId]
+    ) -> Lane | None:
+        """The lane of operations of one map and field, if each is the first of its record."""
+        first = operations[0]
+        root, field = first.map, first.field
+        if any(one[0] != root or one[2] != field for one in operations):
+            return None
+        lane = writer.lanes.get((root, field)) or self._lane(writer, root, field)
+        distinct = set(records)
+        is_new = len(distinct) == len(records) and lane.records.keys().isdisjoint(distinct)
+        return lane if is_new else None
+
+    def _put_one(
+        self,
+        writer: Writer,
+        section: Section,
+        stamp: int,
+        operation: Operation,
+        text: bytes,
+        raw: bytes,
+        touched: Touched,
+    ) -> None:
+        """Add an operation. `stamp`: its seq and clock, packed; `text`: the record in base32."""
+        root, record, field = operation[:3]
+        lane = writer.lanes.get((root, field)) or self._lane(writer, root, field)
+        packed = lane.key << _KEY_SHIFT | stamp
+        slots = lane.records.get(record)
+        if slots is None:
+            lane.records[record] = packed
+            self.slot_count += 1
+            section.pieces += lane.shape.first(text, raw)
+            touched[root, record] = operation if field == CORE else lane.one
+            return
+        origin = self._replace(lane, record, slots, packed)
+        if origin is None:
+            self.slot_count += 1
+            section.pieces += lane.shape.first(text, raw)
+        else:
+            section.pieces += lane.shape.overwriting(origin, raw)
+        fields = touched.get((root, record), _ABSENT)
+        if fields is _ABSENT:
+            touched[root, record] = lane.one
+        else:
+            before = fields if isinstance(fields, frozenset) else _CORE_ONLY
+            touched[root, record] = before | lane.one
 
     def put_gap(self, writer: Writer, clock: int, length: int) -> None:
         """Clocks of the writer whose items a snapshot left out."""

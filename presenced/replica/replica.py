@@ -174,8 +174,7 @@ class Replica:
         outcome = Outcome()
         outcome.overlay_put = overlay.put(edits.values())
         for root, record, field in edits:
-            fields = outcome.touched.get((root, record)) or frozenset()
-            outcome.touched[root, record] = fields | {field}
+            outcome.touch(root, record, field)
         return outcome
 
     def check(self, operations: Sequence[Operation]) -> None:

@@ -127,9 +127,8 @@ class Alert:
 class Outcome:
     """All that one call did. The caller commits the rows, then sends, then tells.
 
-    `touched` names every record whose slots changed and the fields that changed in it. None
-    instead of fields: the record is new here and all there is of it is one `core` operation,
-    which stands in `applied`; its row can be made from that operation alone.
+    `touched` names every record whose slots changed and the fields that changed in it. An
+    operation instead of fields: the record is new here and that `core` is all there is of it.
     """
 
     entries: list[StoredEntry] = field(default_factory=list)
@@ -139,7 +138,7 @@ class Outcome:
     "drop overlay rows of this generation and older (after `overlay_put` is written)"
     base: list[BaseChunk] | None = None
     "replace the collection's base by these chunks; an empty list removes it"
-    touched: dict[tuple[str, RecordId], frozenset[str] | None] = field(default_factory=dict)
+    touched: dict[tuple[str, RecordId], frozenset[str] | Operation] = field(default_factory=dict)
     applied: list[AppliedEntry] = field(default_factory=list)
     "in the order of application; empty after a rebuild"
     faults: list[PeerError] = field(default_factory=list)
@@ -154,3 +153,10 @@ class Outcome:
     paused: bool = False
     "a bound was reached and entries were not taken: ask the peer again later"
     alerts: list[Alert] = field(default_factory=list)
+
+    def touch(self, root: str, record: RecordId, field: str) -> None:
+        """One more field of a record changed."""
+        before = self.touched.get((root, record), frozenset())
+        if isinstance(before, Operation):
+            before = frozenset({before.field})
+        self.touched[root, record] = before | {field}

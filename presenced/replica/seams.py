@@ -92,6 +92,10 @@ class TrustView(Protocol):
 class RecordNaming(Protocol):
     """Ids that come from content (presence/naming.py has the class)."""
 
+    def derive_all(self, root: str, cores: Sequence[Any], /) -> Sequence[RecordId | None]:
+        """`derive` of each: entries have hundreds."""
+        ...
+
     def derive(self, root: str, core: Any, /) -> RecordId | None:
         """The id of the record of map `root` that this `core` value names.
 

@@ -48,7 +48,7 @@ from presenced.replica.limits import (
     PAST_ITEMS_MAX,
     SEQ_MAX,
 )
-from presenced.replica.operation import SnapshotRow, parse_seen, seen_pairs
+from presenced.replica.operation import SnapshotRows, parse_seen, seen_pairs
 from presenced.replica.rows import AppliedEntry, Outcome
 from presenced.replica.seams import RemovalCut
 from presenced.replica.yjs_update import shown_records
@@ -299,38 +299,37 @@ def _place_point(ledger: Ledger, point: LogPoint, adopted: bool) -> None:
 def _place_rows(
     ledger: Ledger,
     chain: LogChain,
-    rows: Sequence[SnapshotRow],
+    rows: SnapshotRows,
     cursor: int,
     outcome: Outcome,
 ) -> int:
     """Put slots into the document in runs without a gap; the clock that follows the last one."""
-    if rows[0].clock < cursor or rows[-1].clock >= chain.clock_end:
+    clocks, seqs, operations, stored = rows
+    if clocks[0] < cursor or clocks[-1] >= chain.clock_end:
         raise Malformed("snapshot: clocks")
-    shown = shown_records([row.operation.record for row in rows])
+    shown = shown_records([operation.record for operation in operations])
     document = ledger.document
-    start = 0
-    while start < len(rows):
-        clock, seq = rows[start].clock, rows[start].seq
-        end = start + 1
-        while end < len(rows) and rows[end].seq == seq and (rows[end].clock == clock + end - start):
-            end += 1
+    for start, end in _runs(clocks, seqs):
+        clock, seq = clocks[start], seqs[start]
         if clock > cursor:
             document.put_gap(chain.writer, cursor, clock - cursor)
-        run = rows[start:end]
-        operations = [row.operation for row in run]
+        run = operations[start:end]
         document.put(
-            chain.writer,
-            clock,
-            seq,
-            operations,
-            [row.stored for row in run],
-            outcome.touched,
-            shown[start:end],
+            chain.writer, clock, seq, run, stored[start:end], outcome.touched, shown[start:end]
         )
-        outcome.applied.append(AppliedEntry(chain.log, chain.owner.device, seq, operations))
+        outcome.applied.append(AppliedEntry(chain.log, chain.owner.device, seq, run))
         cursor = clock + end - start
-        start = end
     return cursor
+
+
+def _runs(clocks: Sequence[int], seqs: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where runs of consecutive clocks of one entry begin and end."""
+    start = 0
+    for end in range(1, len(clocks)):
+        if clocks[end] != clocks[end - 1] + 1 or seqs[end] != seqs[end - 1]:
+            yield start, end
+            start = end
+    yield start, len(clocks)
 
 
 def _log_point(value: Any) -> LogPoint:

@@ -123,12 +123,18 @@ class OpenTrust:
 class RandomIds:
     """A `RecordNaming` under which nothing is named by its content."""
 
+    def derive_all(self, root: str, cores: Sequence[Any], /) -> Sequence[RecordId | None]:
+        return [None] * len(cores)
+
     def derive(self, root: str, core: Any, /) -> RecordId | None:
         return None
 
 
 class UriIds:
     """A `RecordNaming` that names `follow` records by the `uri` of their core, as it stands."""
+
+    def derive_all(self, root: str, cores: Sequence[Any], /) -> Sequence[RecordId | None]:
+        return [self.derive(root, core) for core in cores]
 
     def derive(self, root: str, core: Any, /) -> RecordId | None:
         if root != "follow" or type(core) is not dict or type(core.get("uri")) is not str:

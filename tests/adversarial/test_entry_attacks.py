@@ -380,7 +380,7 @@ def test_a_core_cannot_lie_about_its_id(hostile: HostileDevice, victim: ReplicaD
     row = hostile.row(core, field="core", record=None)
     outcome = victim.receive(hostile.log, 1, [hostile.forge(encode([row]))])
     assert list(outcome.touched) == [("follow", derived)]
-    assert outcome.touched["follow", derived] is None
+    assert outcome.touched["follow", derived] == outcome.applied[0].operations[0]
 
 
 def test_a_past_that_goes_back_is_refused(hostile: HostileDevice, victim: ReplicaDevice) -> None:

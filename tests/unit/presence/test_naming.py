@@ -94,3 +94,25 @@ def test_a_core_that_names_content_has_its_id() -> None:
     derive = ContentNaming().derive
     assert derive("follow", {"uri": "HTTP://x"}) == follow_id("http://x/")
     assert derive("session", {"uri": "a:b", "kind": "reading"}) == session_id("reading", "a:b")
+
+
+@pytest.mark.parametrize("map_name", ["follow", "session", "other"])
+def test_ids_of_many_are_those_of_each(map_name: str) -> None:
+    plain = [{"uri": f"https://example.org/{n}", "kind": "media"} for n in range(70)]
+    odd: list[object] = [
+        {"uri": "HTTP://x"},
+        {"uri": "https://example.org/a/../b"},
+        {"uri": "not one"},
+        {"uri": 7},
+        {"uri": "https://example.org/" + "a" * 5_000},
+        {},
+        "text",
+    ]
+    for cores in ([*plain], [*plain, *odd], [*odd, *plain], [odd[0]], []):
+        expected = [ContentNaming().derive(map_name, core) for core in cores]
+        assert ContentNaming().derive_all(map_name, cores) == expected
+
+
+def test_a_uri_of_two_lines_does_not_pass_for_two() -> None:
+    cores = [{"uri": "https://a.example/\nhttps://b.example/"}, {"uri": "https://c.example/"}]
+    assert ContentNaming().derive_all("follow", cores) == [None, follow_id("https://c.example/")]

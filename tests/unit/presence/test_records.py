@@ -18,7 +18,6 @@ from presenced.presence.values import TitleTooLong, UnknownChoice
 from presenced.presence.views import (
     FollowRow,
     follow_row,
-    new_follow_row,
     new_follow_rows,
     session_row,
 )
@@ -157,7 +156,6 @@ def test_a_follows_row_shows_the_own_title_tags_and_what_asks() -> None:
 def test_the_fast_row_of_a_new_follow_is_the_row_of_its_one_slot(core: Any) -> None:
     record, hlc = follow_id(URI), make_hlc(77, 3)
     slow = follow_row(record, {"core": {OTHER: Slot(1, hlc, core, {})}})
-    assert new_follow_row(record, core, hlc) == slow
     assert new_follow_rows([Operation("follow", record, "core", hlc, core, {})]) == [slow]
     assert isinstance(slow, FollowRow)
 

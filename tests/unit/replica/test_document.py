@@ -54,7 +54,7 @@ def test_a_new_record_with_core_alone_is_told_as_such() -> None:
     other = RecordId(b"o" * 16)
     touched = world.put(ONE, (RECORD, "core"), (other, "core"), (other, "state"))
     assert touched == {
-        ("follow", RECORD): None,
+        ("follow", RECORD): Operation("follow", RECORD, "core", Hlc(1), None, {}),
         ("follow", other): frozenset({"core", "state"}),
     }
     assert world.put(ONE, (RECORD, "core")) == {("follow", RECORD): frozenset({"core"})}
