@@ -228,9 +228,12 @@ async def test_a_stranger_that_talks_is_held_by_its_window() -> None:
             assert not far._unread
 
 
-async def test_a_stranger_that_only_makes_us_work_is_ended() -> None:
+async def test_a_stranger_that_only_makes_us_work_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Pings, handshake bytes with a gap before them: whatever is no word on its stream."""
-    with trio.fail_after(10):
+    monkeypatch.setattr("presenced.net.link.PENDING_SECONDS_MAX", 60.0)  # bytes alone end it
+    with trio.fail_after(30):
         async with (
             open_endpoint(LOOPBACK, 0) as endpoint,
             open_endpoint(LOOPBACK, 0) as friend,
