@@ -4,7 +4,8 @@ Rules of this file:
 1. lines are committed as they arrive, `IMPORT_CHUNK_EDITS` together: what `progress` counts is on
    disk, so an import that is cut can simply be run again (what is followed is left alone);
 2. one bad line is skipped and told; it never spoils its neighbours;
-3. neither the body nor what it says is ever held as a whole.
+3. what is counted are follows: one that is listed twice is one;
+4. neither the body nor what it says is ever held as a whole, only the ids of it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import trio
 
 from presenced.device.edits import Edit, EditResult, Follow
 from presenced.errors import InvalidValue, PresenceError
+from presenced.ids import RecordId
 from presenced.local import model
 from presenced.local.limits import (
     IMPORT_BYTES_MAX,
@@ -24,7 +26,7 @@ from presenced.local.limits import (
     IMPORT_LINE_BYTES_MAX,
     IMPORT_SKIPPED_MAX,
 )
-from presenced.local.owner import Owner, Records
+from presenced.local.owner import FollowQuery, Owner, Records
 from presenced.local.problems import BodyTooLarge, map_errors
 from presenced.local.routing import Request, Route, Streamed, encode
 
@@ -47,13 +49,14 @@ class _Import:
         self._records = records
         self._chunk: list[tuple[int, Edit]] = []
         self._line = 0
-        self._imported = 0
-        self._known = 0
+        self._imported: set[RecordId] = set()
+        self._known: set[RecordId] = set()
         self._skipped: list[model.SkippedLine] = []
         self._skipped_more = 0
 
     async def run(self, request: Request) -> AsyncGenerator[bytes, None]:
         try:
+            self._records.follows(FollowQuery(limit=1))  # an empty list needs an identity, too
             async with aclosing(_lines(request)) as lines:
                 async for line in lines:
                     self._line += 1
@@ -63,13 +66,14 @@ class _Import:
                         yield _line_of(model.ImportProgress(done=self._line))
             await self._commit()
         except PresenceError as error:
-            yield _line_of(model.ImportFailed(problem=map_errors(error), imported=self._imported))
+            imported = len(self._imported)
+            yield _line_of(model.ImportFailed(problem=map_errors(error), imported=imported))
             return
         yield _line_of(
             model.ImportDone(
                 lines=self._line,
-                imported=self._imported,
-                already_followed=self._known,
+                imported=len(self._imported),
+                already_followed=len(self._known - self._imported),
                 skipped=self._skipped,
                 skipped_more=self._skipped_more,
             )
@@ -114,9 +118,8 @@ class _Import:
             await self._commit_all(chunk[:middle])
             await self._commit_all(chunk[middle:])
             return
-        written = sum(result.written for result in results)
-        self._imported += written
-        self._known += len(results) - written
+        for result in results:
+            (self._imported if result.written else self._known).add(result.record)
 
     def _skip(self, line: int, reason: str) -> None:
         if len(self._skipped) < IMPORT_SKIPPED_MAX:

@@ -44,6 +44,7 @@ from presenced.presence.naming import follow_id, session_id
 from presenced.presence.sessions import NoSuchSession
 from presenced.presence.summary import Summary
 from presenced.presence.views import FollowRow, SessionRow
+from presenced.trust.pairing_code import parse_code
 
 OWN: Final = DeviceId(identifier(b"fake device", b"own"))
 OTHER: Final = DeviceId(identifier(b"fake device", b"other"))
@@ -85,6 +86,8 @@ class FakeOwner:
         "raised by the next edit"
         self.pairing_failure: Failed | None = None
         "what the next enrolment comes to, instead of an added device"
+        self.gives_up: Failed | None = None
+        "what the other device ends the next enrolment with, once its candidate is shown"
         self.cancelled = trio.Event()
         self._pairing: PairingProgress | None = None
 
@@ -223,6 +226,7 @@ class FakeOwner:
         return EditResult(map="session", record=edit.session, written=True)
 
     def follows(self, query: FollowQuery) -> Page[FollowRow]:
+        self._require_set_up()
         wanted = [
             row
             for row in self.rows.values()
@@ -315,6 +319,8 @@ class FakeOwner:
             raise Conflict("another enrolment is running")
         if request.role == "sponsor":
             self._require_set_up()
+        if request.code is not None:
+            parse_code(request.code)
         self._pairing = progress = PairingProgress()
         if request.code is None:
             progress.report(CodeShown(code=CODE, addresses=[("192.0.2.7", 4711), ("::1", 4711)]))
@@ -329,6 +335,8 @@ class FakeOwner:
                     receives=("follows", "sessions"),
                 )
             )
+        if self.gives_up is not None:
+            progress.report(self.gives_up)
         return progress
 
     def current(self) -> PairingProgress | None:

@@ -7,7 +7,9 @@ the other end must be this user's (or root's), whatever the path says.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -62,15 +64,13 @@ class Connection:
                 break
         return rows
 
-    def stream(self, path: str, body: object) -> Iterator[Any]:
-        """The JSON lines of a streaming POST, on a connection of its own.
+    def stream(self, path: str, body: object) -> Lines:
+        """The lines of a streaming POST, on a connection of its own; each is JSON or empty.
 
-        `body`: JSON, or an iterator of bytes that is streamed. Close the iterator to leave early.
+        `body`: JSON, or an iterator of bytes that is streamed.
         """
         content: Body = body if isinstance(body, Iterator) else _json(body)
-        for line in self._lines("POST", path, content, {}):
-            if line.strip():
-                yield json.loads(line)
+        return self._lines("POST", path, content, {})
 
     def events(self, after: str | None = None) -> Iterator[tuple[str, str, Any]]:
         """Id, kind and data of what happens, from now on or after an id, as long as it lasts.
@@ -79,18 +79,19 @@ class Connection:
         """
         headers = {} if after is None else {"last-event-id": after}
         event_id, kind, data = after or "", "open", "{}"
-        for raw in self._lines("GET", "/v1/events", b"", headers):
-            line = raw.decode("utf-8")
-            name, _, value = line.partition(": ")
-            if name == "id":
-                event_id = value
-            elif name == "event":
-                kind = value
-            elif name == "data":
-                data = value
-            elif not line and kind:
-                yield event_id, kind, json.loads(data)
-                kind, data = "", "{}"
+        with closing(self._lines("GET", "/v1/events", b"", headers)) as lines:
+            for raw in lines:
+                line = raw.decode("utf-8")
+                name, _, value = line.partition(": ")
+                if name == "id":
+                    event_id = value
+                elif name == "event":
+                    kind = value
+                elif name == "data":
+                    data = value
+                elif not line and kind:
+                    yield event_id, kind, json.loads(data)
+                    kind, data = "", "{}"
 
     def close(self) -> None:
         if self._http is not None:
@@ -113,25 +114,48 @@ class Connection:
             raise failure_of(_problem(raw, status))
         return json.loads(raw) if raw else None
 
-    def _lines(
-        self, method: str, path: str, content: Body, headers: dict[str, str]
-    ) -> Iterator[bytes]:
+    def _lines(self, method: str, path: str, content: Body, headers: dict[str, str]) -> Lines:
         exchange: Exchange | None = None
         try:
             exchange = open_http(self.path)
             status = exchange.request(method, path, content, headers)
-            if status >= 300:
-                raise failure_of(_problem(b"".join(exchange.parts()), status))
-            exchange.wait_at_most(None)
-            rest = b""
-            for part in exchange.parts():
-                *lines, rest = (rest + part).split(b"\n")
-                yield from lines
+            if status < 300:
+                exchange.wait_at_most(None)
+                return Lines(exchange, self.path)
+            raw = b"".join(exchange.parts())
         except (OSError, HttpError, HostError) as error:
-            raise _broken(error, self.path) from error
-        finally:
             if exchange is not None:
                 exchange.close()
+            raise _broken(error, self.path) from error
+        exchange.close()
+        raise failure_of(_problem(raw, status))
+
+
+class Lines(Iterator[bytes]):
+    """The lines of an answer as they arrive. Close it (`closing`) to leave early."""
+
+    def __init__(self, exchange: Exchange, path: Path) -> None:
+        self._exchange = exchange
+        self._path = path
+        self._parts = exchange.parts()
+        self._here: deque[bytes] = deque()
+        self._rest = b""
+
+    def __next__(self) -> bytes:
+        try:
+            while not self._here:
+                *lines, self._rest = (self._rest + next(self._parts)).split(b"\n")
+                self._here.extend(lines)
+        except (OSError, HttpError) as error:
+            raise _broken(error, self._path) from error
+        return self._here.popleft()
+
+    def come_before(self, other: int) -> bool:
+        """Wait for more lines or for bytes of a file descriptor; whether lines came."""
+        return bool(self._here) or self._exchange.answers_before(other)
+
+    def close(self) -> None:
+        self._exchange.close()
 
 
 def _json(value: object) -> bytes:

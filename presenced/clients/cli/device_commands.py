@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
 
 import click
 
+from presenced.clients.cli.asking import input_descriptor, read_line
 from presenced.clients.cli.commands import Command, LazyGroup, Session, print_json, session_of
-from presenced.clients.cli.connection import path_part
+from presenced.clients.cli.connection import Lines, path_part
 from presenced.clients.cli.failure import Exit, Failure
 from presenced.clients.cli.text import moment, safe, table
 
 _HERE: Final = "presenced.clients.cli.device_commands:"
 _PAIR_URI: Final = "presenced:pair?"
+_OTHER_VERSION: Final = "other-version"
+_FAILED_UNASKED: Final = {"malformed-code": "wrong_code", _OTHER_VERSION: "version"}
+"what is refused before another device is looked for, as the event that it is"
 _FAILURES: Final = {
     "wrong_code": (Exit.FAILED, "Type the code again; three wrong tries end it."),
     "expired": (Exit.NO_ANSWER, "A code lives five minutes and three tries; show a new one."),
@@ -163,9 +169,14 @@ def join(
 def _code(code: str | None) -> str | None:
     if code != "-":
         return code
-    line = sys.stdin.readline().strip()
+    line = read_line()
     if not line:
-        raise Failure("no code on standard input", Exit.USAGE, code="usage")
+        raise Failure(
+            "no code on standard input",
+            Exit.USAGE,
+            next_step="Give it as a line of its own, as the other device shows it.",
+            code="usage",
+        )
     return line
 
 
@@ -178,14 +189,32 @@ def _pair(
     approved: bool,
     name: str | None,
 ) -> int:
-    if code is not None and code.startswith(_PAIR_URI):
-        code, found = _scanned(code)
-        peers = (*peers, *found)
-    body = {"role": role, "code": code, "peers": list(peers), "name": name}
-    stream = session.connection.stream("/v1/pairing", body)
-    if code is not None:
-        session.say("Looking for the other device ...")
-    for event in stream:
+    try:
+        if code is not None and code.startswith(_PAIR_URI):
+            code, found = _scanned(code)
+            peers = (*peers, *found)
+        body = {"role": role, "code": code, "peers": list(peers), "name": name}
+        with closing(session.connection.stream("/v1/pairing", body)) as stream:
+            if code is not None:
+                session.say("Looking for the other device ...")
+            return _follow(session, stream, role, peers, approved=approved)
+    except Failure as failure:
+        if (kind := _FAILED_UNASKED.get(failure.code)) is not None:
+            _tell(session, {"event": "failed", "type": kind, "detail": failure.detail})
+        raise
+    except (KeyboardInterrupt, click.Abort):
+        _tell(session, {"event": "failed", "type": "interrupted", "detail": "interrupted here"})
+        raise
+
+
+def _follow(
+    session: Session, stream: Lines, role: str, peers: tuple[str, ...], *, approved: bool
+) -> int:
+    """Tell what happens until it is over; ask when there is a candidate."""
+    for line in stream:
+        if not line:
+            continue
+        event = json.loads(line)
         match event["event"]:
             case "code":
                 _tell(session, {"event": "code", "code": event["code"]})
@@ -193,7 +222,7 @@ def _pair(
             case "candidate":
                 told = {key: event[key] for key in ("event", "name", "fingerprint", "words")}
                 _tell(session, told)
-                _decide(session, role, event, approved)
+                _decide(session, stream, role, event, approved=approved)
             case "added":
                 _tell(session, {"event": "added", "device": event["device"]})
                 session.say("Done: they are one identity's devices now.")
@@ -214,9 +243,14 @@ def _tell(session: Session, event: dict[str, Any]) -> None:
 def _scanned(uri: str) -> tuple[str, tuple[str, ...]]:
     """Code and addresses of what a QR code says. Raises `Failure`."""
     values = parse_qs(uri.removeprefix(_PAIR_URI))
-    if values.get("v") != ["1"] or len(values.get("code", ())) != 1:
-        raise Failure("this is not a pairing code of this version", Exit.USAGE, code="usage")
-    return values["code"][0], tuple(values.get("addr", ()))
+    if values.get("v") != ["1"]:
+        raise Failure(
+            "this QR code is of another version of presenced",
+            Exit.USAGE,
+            next_step="Update presenced on the older device.",
+            code=_OTHER_VERSION,
+        )
+    return values.get("code", [""])[0], tuple(values.get("addr", ()))
 
 
 def _show_code(session: Session, role: str, event: dict[str, Any]) -> None:
@@ -235,28 +269,38 @@ def _show_code(session: Session, role: str, event: dict[str, Any]) -> None:
         segno.make(uri, error="m").terminal(out=sys.stderr, compact=True)
 
 
-def _decide(session: Session, role: str, event: dict[str, Any], approved: bool) -> None:
+def _decide(
+    session: Session, stream: Lines, role: str, event: dict[str, Any], *, approved: bool
+) -> None:
     if not session.json:
         session.say(f"The other device: {event['name']}")
         session.say(f"  fingerprint  {event['fingerprint']}")
         session.say(f"  words        {event['words']}   (the same on both screens?)")
         if role == "sponsor":
             session.say(f"  it will receive: {', '.join(event['receives']) or 'nothing'}")
-    yes = approved or _ask(session)
+    yes = approved or _ask(session, stream)
+    if yes is None:
+        return
     try:
         session.connection.post("/v1/pairing/approve" if yes else "/v1/pairing/refuse")
     except Failure as failure:
         if failure.exit_code not in (Exit.CONFLICT, Exit.NOT_FOUND):
             raise
-        # It was over before the answer came; the stream says how.
+        return  # it was over before the answer came; the stream says how
+    if yes and not approved:
+        session.say("Waiting for the yes on the other device ...")
 
 
-def _ask(session: Session) -> bool:
+def _ask(session: Session, stream: Lines) -> bool | None:
+    """The person's yes or no; None if it was over before there was one."""
     session.say("Are these the same words, and is it yours? [y/N] ")
-    line = sys.stdin.readline()
+    descriptor = input_descriptor()
+    if descriptor is not None and stream.come_before(descriptor):
+        return None
+    line = read_line()
     if not line:
-        session.say("No answer on standard input; use --yes to approve without asking.")
-    return line.strip().lower() in ("y", "yes")
+        session.say("That is no yes. Type y, or use --yes to approve without asking.")
+    return line.lower() in ("y", "yes")
 
 
 def _failed(session: Session, event: dict[str, Any], peers: tuple[str, ...]) -> int:

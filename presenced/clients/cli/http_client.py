@@ -7,6 +7,7 @@ says. (The standard library's client takes three times as long to import, measur
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,7 @@ class Exchange:
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES_MAX)
+        self._early: h11.Event | None = None
 
     def request(
         self, method: str, path: str, body: Body, headers: Mapping[str, str] | None = None
@@ -80,6 +82,15 @@ class Exchange:
             else:
                 raise ConnectionResetError
 
+    def answers_before(self, other: int) -> bool:
+        """Wait for bytes of the daemon or of another descriptor; whether the daemon's came."""
+        event = self._http.next_event()
+        if isinstance(event, h11.Event):
+            self._early = event
+            return True
+        readable, _, _ = select.select([self._socket.fileno(), other], [], [])
+        return self._socket.fileno() in readable
+
     def wait_at_most(self, seconds: float | None) -> None:
         """For every read from here on; None waits for ever."""
         self._socket.settimeout(seconds)
@@ -93,6 +104,9 @@ class Exchange:
             self._socket.sendall(data)
 
     def _next_event(self) -> h11.Event:
+        early, self._early = self._early, None
+        if early is not None:
+            return early
         while True:
             event = self._http.next_event()
             if isinstance(event, h11.Event):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +56,17 @@ def _send(session: Session, follows: list[Any]) -> dict[str, Any]:
     bar = Bar("import")
     lines = (json.dumps(follow.to_json()).encode() + b"\n" for follow in follows)
     try:
-        for event in session.connection.stream("/v1/import", lines):
-            match event["event"]:
-                case "progress":
-                    bar.update(event["done"], len(follows), "follows")
-                case "done":
-                    done: dict[str, Any] = event
-                    return done
-                case "failed":
-                    raise failure_of(event["problem"])
+        with closing(session.connection.stream("/v1/import", lines)) as answers:
+            for answer in answers:
+                event = json.loads(answer)
+                match event["event"]:
+                    case "progress":
+                        bar.update(event["done"], len(follows), "follows")
+                    case "done":
+                        done: dict[str, Any] = event
+                        return done
+                    case "failed":
+                        raise failure_of(event["problem"])
     finally:
         bar.close()
     raise Failure("the import was cut", Exit.FAILED, next_step="Run it again; nothing is doubled.")

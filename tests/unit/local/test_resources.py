@@ -222,10 +222,26 @@ async def test_import_streams_progress_and_skips_what_is_bad(served: Any, client
     events = (await client.ask("POST", "/v1/import", "\n".join(lines).encode())).lines
     assert [event["event"] for event in events] == ["progress", "done"]
     done = events[-1]
-    assert (done["imported"], done["already_followed"]) == (IMPORT_CHUNK_EDITS, 1)
+    assert (done["imported"], done["already_followed"]) == (IMPORT_CHUNK_EDITS, 0)
     skipped = [item["line"] for item in done["skipped"]]
     assert skipped == [IMPORT_CHUNK_EDITS + 1, IMPORT_CHUNK_EDITS + 2]
     assert len(served.fake.rows) == IMPORT_CHUNK_EDITS
+
+
+async def test_what_is_listed_twice_counts_once(client: Any) -> None:
+    body = "\n".join(json.dumps({"uri": uri}) for uri in (FEED, FEED, f"{FEED}?b")).encode()
+    for counts in ((2, 0), (0, 2)):
+        done = (await client.ask("POST", "/v1/import", body)).lines[-1]
+        assert (done["imported"], done["already_followed"]) == counts
+
+
+@pytest.mark.parametrize("body", [b"", b'{"uri":"https://a.example/"}'])
+async def test_an_import_before_set_up_says_so_also_of_nothing(
+    served: Any, client: Any, body: bytes
+) -> None:
+    served.fake.name = None
+    (event,) = (await client.ask("POST", "/v1/import", body)).lines
+    assert (event["event"], event["problem"]["code"]) == ("failed", "not-set-up")
 
 
 async def test_an_import_that_the_disk_ends_tells_what_is_kept(served: Any, client: Any) -> None:
