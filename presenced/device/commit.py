@@ -13,7 +13,7 @@ from typing import Final, Literal, Protocol
 from presenced.ids import Collection, RecordId, StatementId
 from presenced.presence.summary import SummaryRow
 from presenced.presence.views import FollowRow, SessionRow
-from presenced.replica.rows import ForkProof, LogHead, OverlayRow, StoredEntry
+from presenced.replica.rows import ForkProof, LogCut, LogHead, OverlayRow, StoredEntry
 from presenced.replica.seams import ReplicaReader
 
 
@@ -33,6 +33,8 @@ class Commit:
     """Rows of one transaction. Empty fields change nothing."""
 
     statements: list[tuple[StatementId, bytes]] = field(default_factory=list)
+    cuts: list[LogCut] = field(default_factory=list)
+    "entries that go before `entries` are written"
     entries: list[StoredEntry] = field(default_factory=list)
     "each is new, and its log has a head in this commit or in an earlier one"
     heads: list[LogHead] = field(default_factory=list)

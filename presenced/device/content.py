@@ -14,7 +14,7 @@ from presenced.clock import Instant
 from presenced.device.alerts import WORDS, Alerts
 from presenced.device.commit import Commit, StoreReader
 from presenced.device.effects import Effect, Emit, Event, LinkNumber, SendMessages
-from presenced.device.limits import EARLY_MESSAGES_MAX, RESUME_MS
+from presenced.device.limits import EARLY_MESSAGES_MAX, RECOVER_MS, RESUME_MS
 from presenced.device.link_peer import LinkPeer
 from presenced.device.pipeline import CommitPipeline, Later
 from presenced.device.projection import events_of, keep_rows, keep_views
@@ -28,7 +28,6 @@ from presenced.replica import sync as syncing
 from presenced.replica.messages import collection_of
 from presenced.replica.rows import Outcome
 from presenced.replica.sync import SyncMachine
-from presenced.trust.identity import DeviceSecrets
 
 
 class Content:
@@ -37,7 +36,6 @@ class Content:
     def __init__(
         self,
         *,
-        secrets: DeviceSecrets,
         reader: StoreReader,
         shelf: Shelf,
         recaps: Recaps,
@@ -45,14 +43,17 @@ class Content:
         pipeline: CommitPipeline,
         later: Callable[[Later], None],
         drop: Callable[[LinkPeer, PeerError], None],
+        anew: Callable[[Instant], None],
     ) -> None:
-        """`later`: work out once all is on disk. `drop`: end a link for what its peer did."""
+        """`later`: work out once all is on disk. `drop`: end a link for what its peer did.
+
+        `anew`: our own logs cannot go on; begin a new incarnation.
+        """
         self.alerts = Alerts()
         self.receipts = Receipts(reader.meta(RECEIPTS))
         self.catch_up = CatchUp()
         self.immediate: list[Effect] = []
         "effects that wait for no commit"
-        self._secrets = secrets
         self._reader = reader
         self._shelf = shelf
         self._recaps = recaps
@@ -60,9 +61,13 @@ class Content:
         self._pipeline = pipeline
         self._later = later
         self._drop = drop
+        self._anew = anew
+        self._gave_up = False
 
     def tick(self, peer: LinkPeer, now: Instant) -> None:
         """Time has passed for a link."""
+        if peer.recover_by_ms is not None and now.mono_ms >= peer.recover_by_ms:
+            self._give_up(peer, now)
         is_due = peer.resume_at_ms is not None and now.mono_ms >= peer.resume_at_ms
         if is_due:
             peer.resume_at_ms = None
@@ -77,17 +82,21 @@ class Content:
         return taken
 
     def begin(self, peer: LinkPeer, collection: Collection, now: Instant) -> None:
-        """Seal what is unsent; once that is on disk, say our frontier."""
-        self.seal(collection, now)
+        """Once all is on disk, say our frontier. What is unsent is sealed when the peer's is here.
+
+        Only then is it known whether the own log is whole (DESIGN §3 *Forks and restored disks*).
+        """
         replica = self._shelf.replicas[collection]
-        sync = SyncMachine(collection, self._reader, hash_at=replica.hash_at)
+        own = self._shelf.own_log(collection)
+        sync = SyncMachine(collection, self._reader, hash_at=replica.hash_at, own=own)
         peer.syncs[collection] = sync
         peer.behind.add(collection)
 
         def begin() -> list[Effect]:
             if peer.number in self._links and peer.syncs.get(collection) is sync:
                 frontier, slots = self._shelf.durable(collection), self._shelf.slots(collection)
-                effects = sync.start(frontier, now, slots=slots, adopts=True)
+                unsent = replica.pending.unsent > 0
+                effects = sync.start(frontier, now, slots=slots, adopts=True, unsent=unsent)
                 self._carry_out(peer, collection, effects, now)
                 for early in peer.early.pop(collection, ()):
                     if peer.number in self._links:
@@ -97,15 +106,22 @@ class Content:
         self._later(begin)
 
     def is_live(self, collection: Collection) -> bool:
-        """Whether somebody is there to send an edit of this collection to."""
-        return any(collection in peer.syncs for peer in self._links.values())
+        """Whether somebody is there to send an edit of this collection to, and it may be sealed."""
+        links = self._links.values()
+        return any(peer.is_sound(collection) for peer in links) and not self._recovers(collection)
+
+    def _recovers(self, collection: Collection) -> bool:
+        """Whether somebody has more, or other entries, of the own log."""
+        return any(peer.is_unsound(collection) for peer in self._links.values())
 
     def seal(self, collection: Collection, now: Instant) -> bool:
         """Make entries of what is unsent. False if that cannot be done now."""
         replica = self._shelf.replicas[collection]
+        if replica.pending.unsent and (self._recovers(collection) or replica.contested):
+            return False
         self.keep(collection, replica.seal_overlay(), now)
         if replica.pending.unsent:
-            self._alert(f"unsent-{collection}", f"edits of {collection} cannot be sent yet")
+            self.alert(f"unsent-{collection}", f"edits of {collection} cannot be sent yet")
             return False
         self.alerts.clear(f"unsent-{collection}")
         return True
@@ -133,7 +149,75 @@ class Content:
             self._drop(peer, error)
             return
         self._note_receipts(peer)
+        self._check_own(peer, collection, now)
         self.gauge(now)
+
+    def _check_own(self, peer: LinkPeer, collection: Collection, now: Instant) -> None:
+        """See whether the peer has more, or other entries, of the own log than we."""
+        sync = peer.syncs.get(collection)
+        if sync is None or not peer.is_unsound(collection) or peer.number not in self._links:
+            return
+        replica, own = self._shelf.replicas[collection], self._shelf.own_log(collection)
+        point, branch = sync.peer_point(own), replica.branch
+        held_seq = replica.frontier.held.get(own, (0, b""))[0]
+        if point is None or (
+            point[0] <= held_seq and replica.hash_at(own, point[0]) in (None, point[1])
+        ):
+            if sync.state is not syncing.State.ADOPTING:
+                peer.sound[collection] = sync.frontiers_heard
+                self.own_is_whole(collection, now)
+            return
+        self.keep(collection, replica.recover(), now)
+        if peer.recover_by_ms is None:
+            peer.recover_by_ms = now.mono_ms + RECOVER_MS
+        if branch is not None and branch.last_seq >= point[0]:
+            self._anew(now)
+        elif (
+            branch is None
+            and point[0] <= held_seq
+            and sync.state is syncing.State.LIVE
+            and collection not in peer.asked_anew
+        ):
+            peer.asked_anew.add(collection)
+            self._carry_out(peer, collection, sync.ask_anew(own, now), now)
+
+    def own_is_whole(self, collection: Collection, now: Instant) -> None:
+        """Seal what is unsent, unless somebody has more of the own log, or it cannot go on."""
+        links = self._links.values()
+        if self._recovers(collection) or not any(peer.is_sound(collection) for peer in links):
+            return
+        for peer in links:
+            if not any(map(peer.is_unsound, peer.syncs)):
+                peer.recover_by_ms = None
+        replica = self._shelf.replicas[collection]
+        replica.recovered()
+        if replica.contested or replica.fell:
+            self._anew(now)
+        elif self.seal(collection, now):
+            self._later(lambda: self._say_again(collection, now))
+
+    def _say_again(self, collection: Collection, now: Instant) -> list[Effect]:
+        """What was unsent is sealed and on disk: peers that were told of it need wait no more."""
+        for peer in list(self._links.values()):
+            sync = peer.syncs.get(collection)
+            if sync is not None and sync.said_unsent and sync.greeted:
+                self._carry_out(peer, collection, self._resumed(sync, collection, now), now)
+        return self.taken()
+
+    def _give_up(self, peer: LinkPeer, now: Instant) -> None:
+        """A peer does not send what it says it has of an own log: go on under a new one, once.
+
+        Whoever claims it again is not believed: it could end our logs again and again.
+        """
+        peer.recover_by_ms = None
+        if not self._gave_up:
+            self._gave_up = True
+            self._anew(now)
+            return
+        for collection, sync in peer.syncs.items():
+            if peer.is_unsound(collection):
+                peer.sound[collection] = sync.frontiers_heard
+                self.own_is_whole(collection, now)
 
     def _carry_out(
         self,
@@ -163,7 +247,7 @@ class Content:
                 case syncing.DigestAgreed():
                     self.alerts.clear(f"digest-{collection}")
                 case syncing.DigestMismatch():
-                    self._alert(
+                    self.alert(
                         f"digest-{collection}",
                         f"{collection} differ from those of another device with the same entries",
                     )
@@ -175,10 +259,14 @@ class Content:
         arrived: syncing.EntriesReceived,
         now: Instant,
     ) -> None:
-        if not self.seal(collection, now):
+        replica = self._shelf.replicas[collection]
+        if peer.recover_by_ms is not None:
+            peer.recover_by_ms = now.mono_ms + RECOVER_MS
+        if self._recovers(collection) or replica.own_waits:
+            self.keep(collection, replica.recover(), now)
+        elif not self.seal(collection, now):
             peer.resume_at_ms = peer.resume_at_ms or now.mono_ms + RESUME_MS
             return
-        replica = self._shelf.replicas[collection]
         outcome = replica.receive(arrived.log, arrived.first_seq, arrived.raws, now)
         self.keep(collection, outcome, now)
         if outcome.paused and peer.resume_at_ms is None:
@@ -197,6 +285,7 @@ class Content:
             sync = peer.syncs.get(collection)
             if sync is not None and peer.number in self._links:
                 self._carry_out(peer, collection, self._resumed(sync, collection, now), now)
+                self._check_own(peer, collection, now)
             return self.taken()
 
         self._later(resume)
@@ -247,9 +336,10 @@ class Content:
             self._emit(*events)
         self._recaps.applied(collection, outcome)
         for alert in outcome.alerts:
-            self._alert(f"{alert.kind.value}-{show_id(alert.log)}", WORDS[alert.kind])
+            self.alert(f"{alert.kind.value}-{show_id(alert.log)}", WORDS[alert.kind])
 
-    def _alert(self, key: str, words: str) -> None:
+    def alert(self, key: str, words: str) -> None:
+        """Tell the owner, once."""
         if (event := self.alerts.add(key, words)) is not None:
             self._emit(event)
 
@@ -267,7 +357,7 @@ class Content:
         """Remember what the peer holds of our logs."""
         if peer.device is not None:
             for collection, sync in peer.syncs.items():
-                log = self._secrets.log(collection)
+                log = self._shelf.own_log(collection)
                 self.receipts.note(peer.device, log, sync.peer_holds(log))
 
     def write_notes(self) -> None:

@@ -16,6 +16,9 @@ EARLY_MESSAGES_MAX: Final = 4
 RESUME_MS: Final = 10_000
 "after entries were not taken for lack of room, milliseconds until we ask again"
 
+RECOVER_MS: Final = 30_000
+"how long a peer may send nothing of what it says it has of our own log; then we go on without"
+
 ALERTS_MAX: Final = 100
 "alerts kept in words; the oldest goes"
 

@@ -30,3 +30,19 @@ class LinkPeer:
     "messages that came before our own sync had begun"
     resume_at_ms: int | None = None
     "when to ask again for what was not taken, by the monotonic clock"
+    sound: dict[Collection, int] = field(default_factory=dict)
+    "collections whose own log is whole here as far as the peer knows, by which frontier of it"
+    asked_anew: set[Collection] = field(default_factory=set)
+    "collections whose own log the peer was asked for from its beginning"
+    recover_by_ms: int | None = None
+    "when to give up on what the peer claims to have of our own logs, by the monotonic clock"
+
+    def is_sound(self, collection: Collection) -> bool:
+        """Whether the own log is known to have all that the peer has of it."""
+        sync = self.syncs.get(collection)
+        return sync is not None and self.sound.get(collection) == sync.frontiers_heard
+
+    def is_unsound(self, collection: Collection) -> bool:
+        """Whether the peer has said that it has more, or other entries, of the own log."""
+        sync = self.syncs.get(collection)
+        return sync is not None and sync.greeted and not self.is_sound(collection)

@@ -36,7 +36,7 @@ from presenced.device.effects import (
     RequestNumber,
     SendMessages,
 )
-from presenced.device.founding import HLC, NAME
+from presenced.device.founding import HLC, NAME, load_identity
 from presenced.device.limits import (
     CROSSED_DIALS_MS,
     EDITS_PER_COMMIT_MAX,
@@ -44,6 +44,7 @@ from presenced.device.limits import (
 from presenced.device.link_peer import LinkPeer
 from presenced.device.membership import Membership, rows_of
 from presenced.device.pipeline import CommitPipeline, Later
+from presenced.device.rebirth import WORDS, BeginsAnew, begin_anew
 from presenced.device.recaps import Recaps
 from presenced.device.shelf import Shelf
 from presenced.device.work import Work
@@ -89,7 +90,6 @@ class DeviceMachine:
         self.links: dict[LinkNumber, LinkPeer] = {}
         self._edits: list[tuple[RequestNumber, Sequence[Edit]]] = []
         self._content = Content(
-            secrets=secrets,
             reader=reader,
             shelf=self.shelf,
             recaps=self.recaps,
@@ -97,9 +97,11 @@ class DeviceMachine:
             pipeline=self._pipeline,
             later=self._later,
             drop=self._drop_link,
+            anew=self._begin_anew,
         )
         self._lost: DocumentLost | None = None
         "why everything must be loaded again, once the commit in flight has ended"
+        self._anew_due = False
 
     # --- inputs ---
 
@@ -108,6 +110,8 @@ class DeviceMachine:
         with self._surviving():
             if self._pay_debts():
                 self._judge_again(now)
+            if self.membership.active and self.membership.superseded:
+                self._begin_anew(now)
             name = self._reader.meta(NAME)
             unnamed = self.shelf.has(DEVICE_MAP) and not self.shelf.wrote(DEVICE_MAP)
             if name is not None and unnamed:
@@ -191,6 +195,9 @@ class DeviceMachine:
         peer = self.links.pop(number, None)
         if peer is not None:
             self._ended(peer)
+            with self._surviving():
+                for collection in peer.syncs:
+                    self._content.own_is_whole(collection, now)
             self._content.gauge(now)
         return self._decide(now)
 
@@ -227,7 +234,11 @@ class DeviceMachine:
         times = [
             wakeup
             for peer in self.links.values()
-            for wakeup in (peer.resume_at_ms, *(one.next_wakeup for one in peer.syncs.values()))
+            for wakeup in (
+                peer.resume_at_ms,
+                peer.recover_by_ms,
+                *(one.next_wakeup for one in peer.syncs.values()),
+            )
             if wakeup is not None
         ]
         return Instant(min(times), 0) if times else None
@@ -270,7 +281,7 @@ class DeviceMachine:
         """Own entries that no other device of this identity is known to hold."""
         held, siblings = self._content.receipts.held, self.membership.siblings
         return sum(
-            max(0, self.shelf.own_seq(name) - held(self._secrets.log(name), siblings))
+            max(0, self.shelf.own_seq(name) - held(self.shelf.own_log(name), siblings))
             for name in self.shelf.replicas
         )
 
@@ -367,6 +378,8 @@ class DeviceMachine:
         self.membership.refresh()
         self._pay_debts()
         self._judge_again(now)
+        if self.membership.active and self.membership.superseded:
+            self._begin_anew(now)
         self._name_links(now)
         self._begin_content(now)
         self._emit(Event("membership.changed", {}))
@@ -515,13 +528,42 @@ class DeviceMachine:
     def _reload(self) -> None:
         """What is in memory does not hold: begin again from what is on disk."""
         self._lost = None
-        self.membership = Membership(
-            space=self.membership.space, secrets=self._secrets, raws=self._reader.statements()
-        )
+        self._anew_due = False
+        space, secrets = load_identity(self._reader)
+        self.membership = Membership(space=space, secrets=secrets, raws=self._reader.statements())
         self.shelf.forget(self.membership)
         self.recaps.forget(self.membership)
         self._editor.forget_sittings()
         self._end_links("host-error")
+
+    # --- a restored disk ---
+
+    def _begin_anew(self, now: Instant) -> None:
+        """Our logs cannot go on: a new incarnation, once all that was decided is on disk."""
+        if self._anew_due:
+            return
+        self._anew_due = True
+
+        def begin() -> list[Effect]:
+            if not self._anew_due or self._lost is not None:
+                return []
+            if not self._pipeline.is_clean:
+                self._later(begin)
+                return []
+            self._end_links("host-error")
+            begin_anew(
+                self._pipeline.commit,
+                self.membership,
+                self.shelf.replicas,
+                lambda collection, outcome: self._content.keep(collection, outcome, now),
+                self._entropy,
+                now,
+            )
+            self._content.alert("incarnation", WORDS)
+            self._lost = BeginsAnew("a new incarnation begins")
+            return self._content.taken()
+
+        self._later(begin)
 
     def _end_links(self, code: str) -> None:
         self._content.immediate += [CloseLink(number, code) for number in self.links]

@@ -7,12 +7,14 @@ Invariants: 1. `members`, `keyring` and `view` always answer for the same set of
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from presenced.clock import Entropy
 from presenced.crypto import derive
 from presenced.device.limits import DEBTS_AT_ONCE_MAX
 from presenced.ids import COLLECTIONS, Collection, DeviceId, LogId, SpaceId, StatementId
-from presenced.trust.admission import add_body
+from presenced.trust.admission import ClientCollision, add_body, incarnation_body
+from presenced.trust.bodies import Cut, NewIncarnation
 from presenced.trust.certificate import Certificate
 from presenced.trust.dag import StatementDag, load_dag
 from presenced.trust.epochs import Keyring, pay_debt
@@ -89,6 +91,49 @@ class Membership:
                 paid += self.dag.add(statement)
                 self.refresh()
         return paid
+
+    @property
+    def own_logs(self) -> Mapping[Collection, tuple[LogId, ...]]:
+        """Every log of this device by collection, of all its incarnations."""
+        logs: dict[Collection, tuple[LogId, ...]] = {}
+        for log, owner in sorted(self.members.logs.items()):
+            if owner.device == self.device:
+                logs[owner.collection] = (*logs.get(owner.collection, ()), log)
+        return logs
+
+    @property
+    def superseded(self) -> bool:
+        """Whether a later incarnation of this device, which it does not remember, ended its logs.
+
+        The database was restored to what it was before.
+        """
+        ours = self.secrets.incarnation
+        began = {
+            one.body.incarnation: one.id
+            for one in self.dag.topological()
+            if isinstance(one.body, NewIncarnation)
+            and one.author == self.device
+            and (one.body.ends or one.body.incarnation == ours)
+        }
+        since = began.pop(ours, None)
+        return any(since is None or self.dag.in_past(since, later) for later in began.values())
+
+    def begin_incarnation(
+        self, ends: Mapping[Collection, Cut], entropy: Entropy
+    ) -> tuple[DeviceSecrets, list[Statement]]:
+        """New logs for this device: the secrets to keep, and what tells the others.
+
+        Nothing changes here but the DAG: the new secrets hold once they are on disk.
+        """
+        while True:
+            secrets = self.secrets.reborn(entropy)
+            with suppress(ClientCollision):
+                body = incarnation_body(self.members, self.device, secrets.incarnation, ends)
+                break
+        statement = sign_statement(
+            self.secrets.signing, self.dag.anchor, self.dag.citable_heads, body
+        )
+        return secrets, self.dag.add(statement)
 
     def admit(
         self, certificate: Certificate, collections: Iterable[Collection], entropy: Entropy

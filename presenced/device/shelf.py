@@ -82,6 +82,10 @@ class Shelf:
         replica = self._of_map(map_name)
         return self.own_seq(replica.collection) > 0 or replica.pending.unsent > 0
 
+    def own_log(self, collection: Collection) -> LogId:
+        """This incarnation's log of a collection."""
+        return self._membership.secrets.log(collection)
+
     def log_of(self, map_name: str) -> LogId:
         return self._membership.secrets.log(self._of_map(map_name).collection)
 

@@ -145,6 +145,25 @@ def merge_knows(branches: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return merged
 
 
+def carried_over(value: Any, before: Any, old: str, new: str) -> Any:
+    """A progress value that was written as log `old` after its value `before`, as log `new`'s.
+
+    The decisions made since are the new log's: the old one may have made others of that number.
+    What is not progress comes back as it is.
+    """
+    made, known = _decisions(value, old), _decisions(before, old)
+    if made <= known:
+        return value
+    knows = {**value["knows"], old: known, new: value["knows"].get(new, 0) + made - known}
+    return {**value, "knows": {log: count for log, count in knows.items() if count}}
+
+
+def _decisions(value: Any, log: str) -> int:
+    knows = value.get("knows") if type(value) is dict else None
+    count = knows.get(log, 0) if type(knows) is dict else 0
+    return count if type(count) is int else 0
+
+
 def knows_all(branch: Mapping[str, int], other: Mapping[str, int]) -> bool:
     """Whether `branch` has seen every decision that `other` has seen."""
     return all(branch.get(log, 0) >= count for log, count in other.items())

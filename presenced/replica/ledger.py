@@ -31,6 +31,7 @@ from presenced.replica.compression import Compression
 from presenced.replica.document import Document
 from presenced.replica.entry import (
     NO_ENTRY,
+    Entry,
     EntryKeys,
     Position,
     entry_hash,
@@ -52,6 +53,7 @@ from presenced.replica.rows import (
     StoredEntry,
 )
 from presenced.replica.seams import RecordNaming, RemovalCut, TrustView
+from presenced.replica.slot import Operation
 
 FORK: Final = StatementId(b"")
 "stands for the removal that a fork proof is: nobody can have it in their past"
@@ -192,6 +194,16 @@ class Ledger:
         outcome.entries.append(StoredEntry(self.collection, chain.log, held.seq, held.hash, raw))
         self._hold(chain, held)
         self._apply(chain, held, decoded, outcome)
+
+    def read_own(self, entry: Entry, header: bytes) -> list[Operation]:
+        """What an own entry says, whether it is held or not; nothing if its key is not here."""
+        keys = self.keys(entry.epoch)
+        if keys is None:
+            return []
+        plaintext = self.compression.expand(
+            open_entry(entry, header, keys), ENTRY_EXPANDED_BYTES_MAX
+        )
+        return self.codec.read_own(plaintext)
 
     def compare(
         self, chain: LogChain, seq: int, raw: bytes, first: bytes | None, outcome: Outcome
@@ -378,6 +390,10 @@ class Ledger:
     def cut(self) -> bool:
         """Whether a removal or a fork cuts any log here."""
         return bool(self._bounds)
+
+    def cuts(self, log: LogId) -> bool:
+        """Whether a removal or a fork cuts this log."""
+        return log in self._bounds
 
     def is_cut(self, heads: Iterable[LogHead]) -> bool:
         """Whether any of these logs is cut, before it has a chain."""

@@ -23,6 +23,9 @@ WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
 DEVICE_DAY_BYTES_MAX: Final = 256 * 1024 * 1024
 "sealed bytes accepted from one device in one day (UTC); then its entries are not taken"
 
+BRANCH_BYTES_MAX: Final = 64 * 1024 * 1024
+"of an own log, what a peer has of it and differs from ours, gathered in memory: years of edits"
+
 # --- overlay ---
 
 OVERLAY_FIELDS_MAX: Final = 1_000

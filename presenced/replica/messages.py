@@ -35,6 +35,8 @@ class FrontierReceived:
     slots: int
     "slots in the sender's document; 0: none, or it cannot give a snapshot"
     adopts: bool
+    unsent: bool = False
+    "the sender seals edits next and says its frontier again: it is not all yet"
     "the sender has nothing and would start from a snapshot"
 
 
@@ -105,7 +107,7 @@ def encode_message(collection: Collection, message: Message) -> bytes:
     body: list[Any] = [COLLECTIONS.index(collection)]
     match message:
         case FrontierReceived():
-            body += [message.frontier.to_value(), message.slots, message.adopts]
+            body += [message.frontier.to_value(), message.slots, message.adopts, message.unsent]
         case EntriesArrived():
             body += [message.round, message.log, message.first_seq, message.raws]
         case Acknowledged():
@@ -140,11 +142,14 @@ def parse_message(message: bytes) -> Message:
     return parse(*body[1:])
 
 
-def _frontier(frontier: Any, slots: Any, adopts: Any) -> Message:
-    if type(adopts) is not bool:
-        raise Malformed("frontier: adopts")
+def _frontier(frontier: Any, slots: Any, adopts: Any, unsent: Any) -> Message:
+    if type(adopts) is not bool or type(unsent) is not bool:
+        raise Malformed("frontier: adopts or unsent")
     return FrontierReceived(
-        frontier=Frontier.from_value(frontier), slots=_number(slots, _COUNT_MAX), adopts=adopts
+        frontier=Frontier.from_value(frontier),
+        slots=_number(slots, _COUNT_MAX),
+        adopts=adopts,
+        unsent=unsent,
     )
 
 
@@ -196,7 +201,7 @@ def _number(value: Any, most: int) -> int:
 
 
 _PARSERS: Final[dict[tuple[int, int], Callable[..., Message]]] = {
-    (16, 4): _frontier,
+    (16, 5): _frontier,
     (17, 5): _entries,
     (18, 3): _acknowledged,
     (19, 3): _digest,

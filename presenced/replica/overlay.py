@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from presenced.ids import Collection, RecordId
+from presenced.ids import Collection, LogId, RecordId
 from presenced.replica.operation import decode_seen, encode_seen
 from presenced.replica.rows import OverlayRow
 from presenced.replica.slot import Operation, Slot
@@ -64,6 +64,13 @@ class Overlay:
     def operations(self) -> list[Operation]:
         """All edits, in the order in which their fields were first written."""
         return list(self._edits.values())
+
+    def with_mark(self, edit: Operation, log: LogId) -> Operation:
+        """An edit with the mark (own_log.py) of the unsent one that it replaces, if any."""
+        before = self._edits.get(edit[:3])
+        if before is None or log not in before.seen or log in edit.seen:
+            return edit
+        return edit._replace(seen={**edit.seen, log: before.seen[log]})
 
     def close(self) -> int:
         """All edits were sealed: forget them; the generation whose rows are to be dropped."""

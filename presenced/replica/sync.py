@@ -21,7 +21,7 @@ the window, but for one message; 3. entries that came over this link are not sen
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Final
 
@@ -29,7 +29,7 @@ from presenced.clock import Instant
 from presenced.errors import LimitExceeded, Malformed
 from presenced.ids import Collection, EntryHash, LogId
 from presenced.replica.entry import peek_hlc
-from presenced.replica.frontier import Frontier
+from presenced.replica.frontier import Frontier, Point
 from presenced.replica.limits import (
     FRONTIER_LOGS_MAX,
     MESSAGE_BYTES_MAX,
@@ -124,12 +124,23 @@ class SyncMachine:
         reader: ReplicaReader,
         *,
         hash_at: Callable[[LogId, int], EntryHash | None] | None = None,
+        own: LogId | None = None,
     ) -> None:
-        """`hash_at`: the hash of a held entry if known (Replica.hash_at), to notice forks."""
+        """`hash_at`: the hash of a held entry if known (Replica.hash_at), to notice forks.
+
+        `own`: the log that this device writes. Where a peer has another branch of it, ours is
+        not shown: the device gives it up (own_log.py).
+        """
         self.collection: Collection = collection
         self.state = State.NEW
         self._reader = reader
         self._hash_at = hash_at
+        self._own = own
+        self.said_unsent = False
+        "whether the peer waits for edits of ours that were not sealed yet"
+        self._peer_unsent = False
+        self._peer_points: Mapping[LogId, Point] = {}
+        "what the peer's last frontier said that it holds"
         self._streams: dict[LogId, Stream] = {}
         self._ends: dict[LogId, int] = {}
         self._frontier = Frontier()
@@ -162,19 +173,28 @@ class SyncMachine:
     # --- inputs ---
 
     def start(
-        self, frontier: Frontier, now: Instant, *, slots: int = 0, adopts: bool = False
+        self,
+        frontier: Frontier,
+        now: Instant,
+        *,
+        slots: int = 0,
+        adopts: bool = False,
+        unsent: bool = False,
     ) -> list[Effect]:
         """The link is up and statements are level. `slots` in our document (0: no snapshots).
 
-        `adopts`: this device would start from a snapshot if it has nothing.
+        `adopts`: this device would start from a snapshot if it has nothing. `unsent`: it has
+        edits to seal once it knows what the peer has of its log; `resume` follows then.
         """
         assert self.state is State.NEW
         self.state = State.GREETING
+        self.said_unsent = unsent
         return self._greet(frontier, now, slots, adopts)
 
     def resume(self, frontier: Frontier, now: Instant, *, slots: int = 0) -> list[Effect]:
         """Say the frontier again: after a snapshot, or when there is room again."""
         assert self.state is not State.NEW
+        self.said_unsent = False
         if self.state is State.ADOPTING:
             self.state = State.LIVE
         effects = self._greet(frontier, now, slots, adopts=False)
@@ -199,7 +219,7 @@ class SyncMachine:
         self._frontier = frontier
         for entry in entries:
             self._ends[entry.log] = max(self._ends.get(entry.log, 0), entry.seq)
-            if self._round:
+            if self._round and not (entry.log == self._own and entry.log in self._forked):
                 self._stream(entry.log).offer(entry.seq, entry.raw)
             self._quiet_at = now.mono_ms + QUIET_MS
         return self._decide()
@@ -256,6 +276,30 @@ class SyncMachine:
             if stream.pending
         )
 
+    @property
+    def frontiers_heard(self) -> int:
+        """How often the peer has said its frontier."""
+        return self._round
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the peer has said its frontier."""
+        return self._round > 0
+
+    def peer_point(self, log: LogId) -> Point | None:
+        """Where a log ended in the peer's last frontier; None if it had nothing of it."""
+        return self._peer_points.get(log)
+
+    def ask_anew(self, log: LogId, now: Instant) -> list[Effect]:
+        """Say the frontier again without a log, so that the peer sends all of it."""
+        assert self.state is State.LIVE
+        frontier = self._frontier
+        held = {name: point for name, point in frontier.held.items() if name != log}
+        applied = {name: point for name, point in frontier.applied.items() if name != log}
+        effects = self._greet(Frontier(held, applied), now, self._slots, adopts=False)
+        self._frontier = frontier
+        return [*effects, *self._decide()]
+
     def peer_holds(self, log: LogId) -> int:
         """How far the peer has said that it holds a log: by its frontier, or acknowledging."""
         return self._peer_held.get(log, 0)
@@ -300,6 +344,8 @@ class SyncMachine:
         self._forked = set()
         held = message.frontier.held
         self._peer_held = {log: seq for log, (seq, _) in held.items()}
+        self._peer_points = held
+        self._peer_unsent = message.unsent
         for log in self._ends:
             if log in held and not self._agrees(log, *held[log]):
                 self._show_branch(log)
@@ -330,7 +376,10 @@ class SyncMachine:
     def _show_branch(self, log: LogId) -> None:
         """The log forked: the peer gets ours whole, as proof. Neither waits for the other's."""
         self._forked.add(log)
-        self._streams[log] = Stream(1, self._ends[log])
+        if log == self._own:
+            self._streams.pop(log, None)
+        else:
+            self._streams[log] = Stream(1, self._ends[log])
 
     def _entries_arrived(self, message: EntriesArrived) -> list[Effect]:
         log, last_seq = message.log, message.first_seq + len(message.raws) - 1
@@ -405,7 +454,7 @@ class SyncMachine:
         self._adopts = adopts and not frontier.held
         for log, (seq, _) in frontier.held.items():
             self._ends[log] = max(self._ends.get(log, 0), seq)
-            if self._round:
+            if self._round and not (log == self._own and log in self._forked):
                 self._stream(log)
         self._own_round += 1
         self._arrived.clear()
@@ -413,7 +462,11 @@ class SyncMachine:
         self._in_sync = False
         self._quiet_at = now.mono_ms + QUIET_MS
         return [
-            self._message(FrontierReceived(frontier=frontier, slots=slots, adopts=self._adopts))
+            self._message(
+                FrontierReceived(
+                    frontier=frontier, slots=slots, adopts=self._adopts, unsent=self.said_unsent
+                )
+            )
         ]
 
     def _decide(self) -> list[Effect]:
@@ -481,6 +534,7 @@ class SyncMachine:
     def _is_in_sync(self) -> bool:
         return (
             not self._unacknowledged
+            and not self._peer_unsent
             and not any(stream.pending for stream in self._streams.values())
             and self.ahead == 0
         )

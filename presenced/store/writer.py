@@ -160,6 +160,12 @@ class Writer:
     def _write_logs(self, commit: Commit) -> None:
         if commit.heads:
             self._connection.executemany(_UPSERT_HEAD, _newest(commit.heads))
+        for cut in commit.cuts:
+            number = self._number(cut.collection, cut.log)
+            self._connection.execute(
+                "DELETE FROM entry WHERE place BETWEEN ? AND ?",
+                (number << SEQ_BITS | cut.first_seq, (number + 1 << SEQ_BITS) - 1),
+            )
         if commit.entries:
             self._connection.executemany(
                 "INSERT INTO entry VALUES (?,?)",

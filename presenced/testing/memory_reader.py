@@ -51,6 +51,10 @@ class MemoryReader:
 
     def commit(self, collection: Collection, outcome: Outcome) -> None:
         """Take in what one call of a collection's replica decided."""
+        for cut in outcome.cuts:
+            for key in list(self._entries):
+                if key[:2] == cut[:2] and key[2] >= cut.first_seq:
+                    del self._entries[key]
         for entry in outcome.entries:
             key = (entry.collection, entry.log, entry.seq)
             assert key not in self._entries, "an entry's place is taken once"

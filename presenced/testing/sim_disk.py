@@ -50,6 +50,10 @@ class SimDisk:
         )
         for head in commit.heads:
             self._heads.setdefault(head.collection, {})[head.log] = head
+        for cut in commit.cuts:
+            of_log = self._entries.get((cut.collection, cut.log), {})
+            for seq in [seq for seq in of_log if seq >= cut.first_seq]:
+                del of_log[seq]
         for entry in commit.entries:
             assert entry.log in self._heads.get(entry.collection, {}), "an entry without a head"
             of_log = self._entries.setdefault((entry.collection, entry.log), {})

@@ -6,12 +6,12 @@ Source: DESIGN §3, §13 *Yjs client*.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from presenced.crypto import derive
 from presenced.errors import Conflict, NotAllowed
-from presenced.ids import Collection, DeviceId
-from presenced.trust.bodies import Add, Cut, Remove
+from presenced.ids import COLLECTIONS, Collection, DeviceId, LogId
+from presenced.trust.bodies import Add, Cut, NewIncarnation, Remove
 from presenced.trust.certificate import Certificate
 from presenced.trust.limits import CUT_LOGS_MAX
 from presenced.trust.members import Members
@@ -56,11 +56,37 @@ def add_body(
 
 def collides(members: Members, certificate: Certificate) -> bool:
     """Whether a log of the certificate has the Yjs client of another log of its collection."""
+    return _collide(members, certificate.logs)
+
+
+def _collide(members: Members, logs: Mapping[Collection, LogId]) -> bool:
     taken = {(one.collection, one.client): log for log, one in members.logs.items()}
     return any(
         taken.get((collection, derive.client_id(log)), log) != log
-        for collection, log in certificate.logs.items()
+        for collection, log in logs.items()
     )
+
+
+def incarnation_body(
+    members: Members,
+    device: DeviceId,
+    incarnation: bytes,
+    ends: Mapping[Collection, Cut],
+) -> NewIncarnation:
+    """New logs for a device, and where its logs so far end, as far as the device can say.
+
+    A collection that is not in `ends` leaves its logs open; one that is must name each of them,
+    for a log that is not named ends before its first entry. Raises `ClientCollision` as for an
+    add: draw again.
+    """
+    logs = {name: derive.log_id(device, incarnation, name) for name in COLLECTIONS}
+    if _collide(members, logs):
+        raise ClientCollision("a Yjs client that is taken")
+    kept: dict[Collection, Cut] = {}
+    for collection, cut in ends.items():
+        if sum(map(len, kept.values())) + len(cut) <= CUT_LOGS_MAX:
+            kept[collection] = cut
+    return NewIncarnation(incarnation=incarnation, ends=kept)
 
 
 def remove_body(

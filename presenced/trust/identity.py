@@ -7,7 +7,7 @@ in. Source: DESIGN §2, §3, §13; did:key method 0.7.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from presenced import wire
@@ -63,6 +63,10 @@ class DeviceSecrets:
             space=space,
             adder=adder,
         )
+
+    def reborn(self, entropy: Entropy) -> DeviceSecrets:
+        """The same device in a new incarnation: the same keys, other logs."""
+        return replace(self, incarnation=entropy(INCARNATION_BYTES))
 
     def to_bytes(self) -> bytes:
         """For the encrypted store, and for nothing else."""
