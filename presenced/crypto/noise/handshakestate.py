@@ -99,6 +99,7 @@ class HandshakeState:
     def write_message(self, payload: bytes = b"") -> bytes:
         """The next handshake message. `NoiseMisuse` out of turn or beyond 65,535 bytes."""
         self._require_turn(writes=True)
+        payload = _copied(payload)
         tokens = self._pattern.messages[self._place]
         if self._message_bytes(tokens, len(payload)) > FRAME_BYTES_MAX:
             raise NoiseMisuse(f"a Noise message has at most {FRAME_BYTES_MAX} bytes")
@@ -122,6 +123,7 @@ class HandshakeState:
     def read_message(self, message: bytes) -> bytes:
         """The payload of the peer's message. Any `PeerError` has ended the handshake."""
         self._require_turn(writes=False)
+        message = _copied(message)
         tokens = self._pattern.messages[self._place]
         self._require_psks(tokens)
         try:
@@ -275,6 +277,11 @@ def _taken(message: bytes, at: int, size: int) -> bytes:
     if len(message) < at + size:
         raise Malformed("handshake message is too short", offset=len(message))
     return message[at : at + size]
+
+
+def _copied(data: bytes) -> bytes:
+    """Bytes of our own, whatever buffer was given; what is none raises before any state changes."""
+    return bytes(memoryview(data))
 
 
 def _private(name: str, key: bytes | None) -> DhKey | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from presenced.crypto.keys import DhKey
@@ -19,6 +21,13 @@ def _nn() -> tuple[HandshakeState, HandshakeState]:
     return (
         HandshakeState(f"Noise_NN_{SUITE}", initiator=True),
         HandshakeState(f"Noise_NN_{SUITE}", initiator=False),
+    )
+
+
+def _xx() -> tuple[HandshakeState, HandshakeState]:
+    return (
+        HandshakeState(f"Noise_XX_{SUITE}", initiator=True, s=S),
+        HandshakeState(f"Noise_XX_{SUITE}", initiator=False, s=S),
     )
 
 
@@ -138,6 +147,28 @@ def test_after_the_last_message_there_is_only_split() -> None:
         with pytest.raises(NoiseMisuse, match="finished"):
             side.read_message(b"")
     assert first.split()[0] is first.split()[0]  # no nonce starts again
+
+
+@pytest.mark.parametrize("payload", ["text", None, 7])
+def test_a_payload_that_is_no_bytes_changes_nothing(payload: Any) -> None:
+    ours, theirs = _xx()
+    with pytest.raises(TypeError):
+        ours.write_message(payload)
+    with pytest.raises(TypeError):
+        theirs.read_message(payload)
+    for writer, reader in ((ours, theirs), (theirs, ours), (ours, theirs)):
+        assert reader.read_message(writer.write_message(b"goes on")) == b"goes on"
+
+
+def test_a_buffer_that_is_used_again_changes_no_key_that_was_read_from_it() -> None:
+    ours, theirs = _xx()
+    for writer, reader in ((ours, theirs), (theirs, ours), (ours, theirs)):
+        buffer = bytearray(writer.write_message(b"payload"))
+        payload = reader.read_message(memoryview(buffer))
+        assert type(payload) is bytes
+        buffer[:] = bytes(len(buffer))
+    assert ours.handshake_hash == theirs.handshake_hash
+    assert type(theirs.remote_static) is bytes
 
 
 def test_messages_are_at_most_65535_bytes() -> None:
