@@ -344,14 +344,14 @@ async def test_an_enrolment_ends_with_the_screen_that_shows_it(served: Any, clie
 
 async def test_a_failed_enrolment_says_which_way(served: Any, client: Any) -> None:
     served.fake.pairing_failure = Failed(type="wrong_code")
-    body = {"role": "joiner", "code": "1-a-b", "peers": ["[fe80::1%2]:9", "box.local:9"]}
+    body = {"role": "joiner", "code": "123-apple-zebra", "peers": ["[fe80::1%2]:9", "box.local:9"]}
     events = (await client.ask("POST", "/v1/pairing", body)).lines
     assert events == [{"event": "failed", "type": "wrong_code", "detail": ""}]
 
 
 @pytest.mark.parametrize("peer", ["host", "host:", ":9", "host:0", "host:70000", "fe80::1:9"])
 async def test_an_address_that_is_none_is_refused(client: Any, peer: str) -> None:
-    body = {"role": "joiner", "code": "1-a-b", "peers": [peer]}
+    body = {"role": "joiner", "code": "123-apple-zebra", "peers": [peer]}
     response = await client.ask("POST", "/v1/pairing", body)
     assert (response.status, response.json["code"]) == (422, "bad-address")
 
