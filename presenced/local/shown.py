@@ -15,9 +15,9 @@ from presenced.ids import DeviceId, LogId, RecordId, show_id
 from presenced.local import model
 from presenced.local.owner import DeviceFacts, Devices, StatusFacts
 from presenced.local.places import place_shown
-from presenced.presence.fields import PROGRESS, SESSION_MAP, SPEED
+from presenced.presence.fields import PROGRESS, SESSION_MAP, SPEED, spec_of
 from presenced.presence.history import HistoryRow
-from presenced.presence.progress import Unit
+from presenced.presence.progress import INTEGER_MAX, Unit
 from presenced.presence.sessions import lifecycle, unit_of
 from presenced.presence.summary import LostValue, Summary, SummaryRow
 from presenced.presence.views import FollowRow, SessionRow
@@ -233,13 +233,28 @@ def _line(row: SummaryRow, names: Names, unit: Unit) -> model.SummaryLine:
 
 
 def _value_shown(map_name: str, field: str, value: Any, unit: Unit) -> Any:
-    """A value with its numbers in the API's units; bytes (of newer versions) as hexadecimal."""
-    if map_name == SESSION_MAP and field == PROGRESS and type(value) is dict:
-        position, place = place_shown(value.get("at", 0), unit)
-        return {"position": position, "place": place, "finished": value.get("done", False)}
-    if map_name == SESSION_MAP and field == SPEED and type(value) is int:
+    """A value with its numbers in the API's units; what is not readable here as it stands."""
+    if map_name == SESSION_MAP and field == PROGRESS and _is_short_progress(value):
+        position, place = place_shown(value["at"], unit)
+        return {"position": position, "place": place, "finished": value["done"]}
+    if (
+        map_name == SESSION_MAP
+        and field == SPEED
+        and spec_of(map_name, field).readable(value, unit)
+    ):
         return value / 1000
     return json_value(value)
+
+
+def _is_short_progress(value: Any) -> bool:
+    """Whether it is what a summary makes of readable progress."""
+    return (
+        type(value) is dict
+        and value.keys() == {"at", "done", "of"}
+        and type(value["at"]) is int
+        and 0 <= value["at"] <= INTEGER_MAX
+        and type(value["done"]) is bool
+    )
 
 
 def json_value(value: Any) -> Any:

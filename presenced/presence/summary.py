@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
+from presenced.errors import InvalidValue
 from presenced.ids import DeviceId, LogId, RecordId
 from presenced.presence.choice import is_restorable
 from presenced.presence.fields import CORE, PROGRESS, SESSION_MAP
@@ -250,7 +251,7 @@ def brief(map_name: str, name: str, value: Any, unit: Unit = Unit.MS) -> Any:
         }
     if type(value) is str:
         return _cut(value)
-    return value if len(encode(value)) <= SUMMARY_TEXT_CHARS_MAX else None
+    return value if _fits_a_row(value) else None
 
 
 def row_to_bytes(row: SummaryRow) -> bytes:
@@ -293,6 +294,14 @@ def row_from_bytes(raw: bytes) -> SummaryRow:
             for log_, device_, ms_, value_, restorable in losing
         ),
     )
+
+
+def _fits_a_row(value: Any) -> bool:
+    """Whether it is short, and still no value too deep where a row of losing values holds it."""
+    try:
+        return len(encode([[[value]]])) - 3 <= SUMMARY_TEXT_CHARS_MAX
+    except InvalidValue:
+        return False
 
 
 def _cut(text: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from presenced.errors import StoreFull
-from presenced.ids import parse_id, show_id
+from presenced.ids import RecordId, parse_id, show_id
 from presenced.local.limits import BODY_BYTES_MAX, EDITS_MAX, IMPORT_CHUNK_EDITS, PAGE_ROWS_MAX
 from presenced.local.progress import Failed
 from presenced.presence.naming import follow_id
@@ -286,6 +286,35 @@ async def test_summary_shows_values_in_the_units_of_the_api(served: Any, client:
     assert line["losing"][0]["device_name"] == "living room"
     assert summary["here_more"] == 3
     assert (await client.ask("POST", "/v1/summary/seen")).status == 204
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("progress", {"at": "chapter 9"}),
+        ("progress", {"place": "chapter 9"}),
+        ("progress", {"at": 2**2000, "done": False, "of": 0}),
+        ("progress", {"at": None, "done": False, "of": 0}),
+        ("speed", 2**2000),
+        ("speed", True),
+        ("speed", 20_000),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+async def test_summary_shows_what_is_not_readable_here_as_it_stands(
+    served: Any, client: Any, field: str, value: Any
+) -> None:
+    lost = LostValue(log=OTHER_LOG, device=OTHER, ms=SAID_MS, value=value, restorable=False)
+    row = SummaryRow(
+        side=Side.BOTH, map="session", record=RecordId(bytes(16)), field=field, log=None,
+        device=None, ms=0, title="Film", value=None, rule="unreadable", losing=(lost,),
+    )  # fmt: skip
+    served.fake.told = Summary(
+        elsewhere=(), here=(), both=(row,), elsewhere_more=0, here_more=0, both_more=0
+    )
+    (line,) = (await client.ask("GET", "/v1/summary")).json["both"]
+    shown = line["losing"][0]["value"]
+    assert (shown, type(shown)) == (value, type(value))
 
 
 async def test_the_phrase_is_forgotten_after_two_right_words(served: Any, client: Any) -> None:

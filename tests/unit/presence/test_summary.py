@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from presenced.ids import DeviceId, LogId, RecordId
+from presenced.limits import NESTING_MAX
 from presenced.presence.choice import take_value
 from presenced.presence.draft import RecordDraft
 from presenced.presence.limits import (
@@ -136,6 +137,24 @@ def test_values_are_told_in_short() -> None:
     }
     assert brief("newer", "thing", ["x" * 999]) is None
     assert brief("newer", "thing", [1, None]) == [1, None]
+    assert brief("newer", "thing", b"x" * (SUMMARY_TEXT_CHARS_MAX - 2)) is not None
+    assert brief("newer", "thing", b"x" * (SUMMARY_TEXT_CHARS_MAX - 1)) is None
+
+
+def test_the_deepest_value_that_a_field_may_hold_does_not_keep_a_row_from_the_store() -> None:
+    deep: Any = 1
+    for _ in range(NESTING_MAX):
+        deep = [deep]
+    told = recap()
+    told.changed(OTHER, [operation(1, value=deep)])
+    told.contested(
+        "follow",
+        RECORD,
+        {"mood": {OTHER: Slot(1, make_hlc(1), deep, {}), THIRD: Slot(1, make_hlc(2), deep[0], {})}},
+    )
+    rows = told.summary(title_of).rows
+    assert len(rows) == 2
+    assert [row_from_bytes(row_to_bytes(row)) for row in rows] == list(rows)
 
 
 def test_rows_survive_the_store() -> None:
