@@ -16,6 +16,8 @@ _ROWS_SHOWN: Final = 12
 
 _TITLE_CHARS: Final = 48
 _ID_CHARS: Final = 8
+_PLACE_END: Final = 2**53
+"seconds; beyond it nothing is a place"
 
 _RULES: Final = {
     "agree": "both wrote the same",
@@ -105,17 +107,30 @@ def _value(field: str, value: Any) -> str:
     """A value in words."""
     if value is None:
         return "taken off" if "/" in field else "nothing"
-    if isinstance(value, dict) and "finished" in value:
+    if field == "progress" and _is_progress(value):
         if value["finished"]:
             return "finished"
-        if value.get("place") is not None:
+        if value["place"] is not None:
             return f"at {value['place'] * 100:.0f} %"
-        return f"at {clock(value.get('position'))}"
+        return f"at {clock(value['position'])}"
     if isinstance(value, dict):
         return cut(str(value.get("title") or value.get("uri") or "begun"), _TITLE_CHARS)
     if field == "holder" and isinstance(value, list) and len(value) == 2:
         return safe(str(value[1]))
     return cut(str(value), _TITLE_CHARS)
+
+
+def _is_progress(value: Any) -> bool:
+    """Whether it is a place in the API's units: what a newer version wrote comes as it stands."""
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"position", "place", "finished"}
+        and isinstance(value["finished"], bool)
+        and all(
+            one is None or (isinstance(one, int | float) and 0 <= one < _PLACE_END)
+            for one in (value["position"], value["place"])
+        )
+    )
 
 
 def _rest(rows: list[Any], more: int, rows_max: int | None) -> Iterator[str]:
