@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from presenced.clients.cli.main import run
+from presenced.clients.cli.program import run
 from presenced.device.effects import Event
 from presenced.testing.fake_owner import FakeOwner, serve_fake
 

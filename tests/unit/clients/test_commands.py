@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -15,8 +16,8 @@ import pytest
 from presenced.clients.cli import http_client
 from presenced.clients.cli.commands import LazyGroup
 from presenced.clients.cli.failure import Exit
-from presenced.clients.cli.main import COMMANDS
-from presenced.clients.cli.main import presence as presence_group
+from presenced.clients.cli.program import COMMANDS
+from presenced.clients.cli.program import presence as presence_group
 from presenced.errors import StoreFull
 from presenced.ids import show_id
 from presenced.local.progress import Failed
@@ -175,9 +176,38 @@ def test_the_program_ends_with_130_when_interrupted(presence: Any) -> None:
         assert process.wait(20) == Exit.INTERRUPTED
 
 
+PROGRAM = f"{shlex.quote(sys.executable)} -m presenced.clients.cli.main"
+
+
+@pytest.mark.parametrize("closed", ["", "2>&-"])
+def test_the_program_leaves_nothing_unsaid_when_it_ends(offline: Any, closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{PROGRAM} --help {closed}"],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ),
+    )
+    assert done.returncode == Exit.OK
+    assert done.stdout == offline("--help").out
+    assert len(done.stdout) > 1_000
+
+
+def test_the_program_fails_quietly_when_nobody_reads_it(offline: Any) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "presenced.clients.cli.main", "--help"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env=dict(os.environ),
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (Exit.FAILED, b"")
+
+
 def test_the_program_imports_nothing_of_the_daemon(presence: Any) -> None:
     code = (
-        "import sys; from presenced.clients.cli.main import run; run(['--json', 'status']);"
+        "import sys; from presenced.clients.cli.program import run; run(['--json', 'status']);"
         "print([name for name in sys.modules if name.startswith('presenced')"
         " and not name.startswith('presenced.clients')], file=sys.stderr);"
         "print([n for n in ('trio','msgspec','nacl','http.client','asyncio') if n in sys.modules],"
