@@ -19,6 +19,7 @@ from presenced.config import Config
 from presenced.device.commit import Commit
 from presenced.errors import PresenceError
 from presenced.host.clock import SystemClock
+from presenced.host.core_dumps import forbid_core_dumps
 from presenced.host.home_lock import hold_home
 from presenced.host.keys import obtain_key
 from presenced.host.logs import set_up_logs
@@ -57,6 +58,7 @@ thousand are no cycles, and looking for some in them takes a quarter of a catch-
 def run_daemon(config: Config) -> int:
     """Run until a signal says stop. Returns the exit code; raises `PresenceError` at start."""
     set_up_logs(config.log_level.value)
+    forbid_core_dumps()
     gc.set_threshold(*GC_THRESHOLDS)
     try:
         trio.run(_run, config)
