@@ -53,6 +53,7 @@ from presenced.trust.pairing_messages import (
     Stored,
     encode_message,
     introduce,
+    name_to_show,
     parse_message,
 )
 from presenced.trust.pairing_terms import (
@@ -250,11 +251,12 @@ class PairingMachine:
         self._state = State.INTRODUCING
         self._deadline = _after(now, CODE_MS_MAX)
         party = self._party
-        own = Introduction(party=Party.JOINER, name=party.name, signing=party.signing.public)
+        name = name_to_show(party.name)
+        own = Introduction(party=Party.JOINER, name=name, signing=party.signing.public)
         if isinstance(party, Sponsor):
             own = Introduction(
                 party=Party.SPONSOR,
-                name=party.name,
+                name=name,
                 signing=party.signing.public,
                 space=party.space,
                 receives=party.receives,

@@ -73,6 +73,12 @@ class Finished:
 PairingMessage: TypeAlias = Introduction | Approval | Refusal | Statements | Stored | Finished
 
 
+def name_to_show(name: str) -> str:
+    """Of a name what another device's screen takes: no invisible characters, not too long."""
+    seen = "".join(char for char in name if char.isprintable())[:NAME_CHARS_MAX]
+    return seen.strip() or "device"
+
+
 def introduce(introduction: Introduction, key: SigningKey, handshake_hash: bytes) -> bytes:
     """The message, signed over the handshake so that nobody introduces another's key."""
     fields = _fields(introduction)

@@ -63,6 +63,11 @@ def full_disk(daemon: ScratchDaemon) -> Iterator[None]:
             resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks about another process by prlimit(2)")
+def test_a_crash_writes_no_keys_to_the_disk(daemon: ScratchDaemon) -> None:
+    assert resource.prlimit(daemon.pid, resource.RLIMIT_CORE) == (0, 0)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="limits another process with prlimit(2)")
 def test_on_a_full_disk_an_edit_is_refused_and_the_daemon_goes_on(daemon: ScratchDaemon) -> None:
     acknowledged = ["Kept"]

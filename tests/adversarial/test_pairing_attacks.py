@@ -389,6 +389,23 @@ def test_a_name_that_plays_with_the_terminal_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("x" * 65, "x" * 64),
+        ("Ana \u200d's laptop\n", "Ana 's laptop"),
+        ("\u202egnp.exe", "gnp.exe"),
+        ("\u200b", "device"),
+    ],
+)
+def test_an_own_name_that_others_refuse_to_show_does_not_keep_a_device_out(
+    name: str, shown: str
+) -> None:
+    pair = pairing_pair(joiner(Device(name)), sponsor(OLD))
+    pair.run()
+    assert pair.seen[1][0].name == shown
+
+
+@pytest.mark.parametrize(
     "raw", [b"", b"\xc0", b"\x90", b"\x91\xa3foo", b"\x92\xa8approval\xc0", b"\x91\xa8approval"]
 )
 def test_other_bytes_are_no_pairing_message(raw: bytes) -> None:
