@@ -205,11 +205,12 @@ class DeviceMachine:
         """The commit is on disk."""
         commit = self._pipeline.landed(token)
         self.shelf.landed(commit.heads)
+        was_lost = self._lost is not None  # what follows may begin anew, and that is not on disk
         sends, told = self._pipeline.done()
         with self._surviving():
             self._content.push(commit, now)
         self._content.gauge(now)
-        if self._lost is not None:
+        if was_lost:
             self._reload()
         return [*sends, *self._content.taken(), *told, *self._decide(now)]
 
