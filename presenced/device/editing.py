@@ -243,6 +243,7 @@ class EditBatch:
             written=result.written,
             overtaken_by=done.told.overtaken_by,
             stale=done.told.stale,
+            offered=done.told.offered,
         )
 
     def _change_session(self, edit: ChangeSession) -> EditResult:

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from presenced.ids import LogId, RecordId
+from presenced.presence.player import Offer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,3 +151,5 @@ class EditResult:
     "report: another device took over; the player should pause"
     stale: bool = False
     "report: the player goes on apart from the place offered"
+    offered: Offer | None = None
+    "open, and report of a stale player: where the others are"

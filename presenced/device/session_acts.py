@@ -16,7 +16,7 @@ from presenced.errors import InvalidValue
 from presenced.presence import decisions, sessions
 from presenced.presence.draft import RecordDraft
 from presenced.presence.holder import set_phase
-from presenced.presence.player import Report, ReportOutcome, report
+from presenced.presence.player import Report, ReportOutcome, offer, report
 from presenced.presence.sitting import Sitting, begun_here, checkpoint
 
 
@@ -46,9 +46,11 @@ def _report(draft: RecordDraft, act: SessionAct, sitting: Sitting | None, mono_m
     return Done(sitting=sitting, told=report(draft, sitting, said, mono_ms=mono_ms))
 
 
-def _open(draft: RecordDraft, _act: SessionAct, sitting: Sitting | None, mono_ms: int) -> Done:
+def _open(draft: RecordDraft, act: SessionAct, sitting: Sitting | None, mono_ms: int) -> Done:
+    decisions.check_place(None, act.size, draft.unit)
     checkpoint(sitting, draft, mono_ms=mono_ms)
-    return Done(sitting=begun_here(draft))
+    told = ReportOutcome(offered=offer(draft, act.size or 0))
+    return Done(sitting=begun_here(draft, of=act.size), told=told)
 
 
 def _close(draft: RecordDraft, _act: SessionAct, sitting: Sitting | None, mono_ms: int) -> Done:

@@ -10,6 +10,7 @@ from presenced.local import model
 from presenced.local.asked import edits_of
 from presenced.local.limits import EDITS_MAX
 from presenced.local.owner import Owner
+from presenced.local.places import place_shown
 from presenced.local.routing import Answered, Request, Route
 from presenced.presence.progress import Unit
 from presenced.presence.sessions import unit_of
@@ -39,6 +40,10 @@ def edit_routes(owner: Owner) -> list[Route]:
             if result.overtaken_by is not None:
                 device = owner.devices.device_of(result.overtaken_by)
                 taker = None if device is None else show_id(device)
+            position = place = None
+            if result.offered is not None:
+                unit = unit_of_session(result.record) or Unit.MS
+                position, place = place_shown(result.offered.at, unit)
             done.append(
                 model.EditDone(
                     map=result.map,
@@ -46,6 +51,9 @@ def edit_routes(owner: Owner) -> list[Route]:
                     written=result.written,
                     overtaken_by=taker,
                     stale=result.stale,
+                    position=position,
+                    place=place,
+                    approximate=result.offered is not None and result.offered.approximate,
                 )
             )
         return Answered(model.EditsDone(results=done))

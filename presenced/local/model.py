@@ -145,6 +145,12 @@ class EditDone(Answer, frozen=True):
     "report: the device that took over; pause"
     stale: bool = False
     "report: the player goes on apart from the place offered"
+    position: float | None = None
+    "open, and report of a stale player: the place offered, in seconds; null for reading"
+    place: float | None = None
+    "the same for reading, as a fraction of the text"
+    approximate: bool = False
+    "the place offered was measured in a copy of another length and scaled to yours"
 
 
 class EditsDone(Answer, frozen=True):

@@ -21,6 +21,7 @@ from presenced.presence.draft import RecordDraft
 from presenced.presence.fields import HOLDER
 from presenced.presence.holder import Standing, claim, standing
 from presenced.presence.progress import (
+    SAME_PLACE_MS,
     Place,
     Unit,
     back_in,
@@ -52,6 +53,17 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """Where a player should open."""
+
+    at: int
+    of: int
+    "size of the copy that `at` is measured in"
+    approximate: bool = False
+    "it was scaled from a copy of another length"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportOutcome:
     """What the player's app should be told."""
 
@@ -59,8 +71,16 @@ class ReportOutcome:
     "another device took over: pause, nothing was recorded"
     stale: bool = False
     "the player goes on apart from the place offered"
-    offered: Place | None = None
-    "the place offered, if the player did not begin there"
+    offered: Offer | None = None
+    "the place offered: to a player that opens, and to one that did not begin there"
+
+
+def offer(draft: RecordDraft, copy: int) -> Offer:
+    """The shown place for a player of a copy of that size (0: not told)."""
+    place = draft.shown_progress().place
+    if draft.unit is Unit.MS and copy and place.of and abs(copy - place.of) > SAME_PLACE_MS:
+        return Offer(at=place.measured_in(copy, draft.unit), of=copy, approximate=True)
+    return Offer(at=place.at, of=place.of)
 
 
 def report(draft: RecordDraft, sitting: Sitting, said: Report, *, mono_ms: int) -> ReportOutcome:
@@ -84,7 +104,7 @@ def report(draft: RecordDraft, sitting: Sitting, said: Report, *, mono_ms: int) 
         claim(draft, covering=sitting.coverage.get(HOLDER, {}))
     _move(draft, sitting, said, mono_ms)
     if sitting.stale:
-        return ReportOutcome(stale=True, offered=draft.shown_progress().place)
+        return ReportOutcome(stale=True, offered=offer(draft, sitting.copy))
     return ReportOutcome()
 
 

@@ -66,9 +66,9 @@ class Sitting:
         return self.told_copy or self.base.of
 
 
-def begun_here(draft: RecordDraft) -> Sitting:
-    """A player that loads the place offered now. Writes nothing."""
-    sitting = Sitting()
+def begun_here(draft: RecordDraft, *, of: int | None = None) -> Sitting:
+    """A player that loads the place offered now, in its copy of size `of`. Writes nothing."""
+    sitting = Sitting(told_copy=of or 0)
     begin_at_offered(sitting, draft)
     return sitting
 

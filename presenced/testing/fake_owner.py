@@ -41,6 +41,7 @@ from presenced.local.progress import Added, Candidate, CodeShown, Failed, Pairin
 from presenced.presence.follows import NotFollowed
 from presenced.presence.history import HistoryRow
 from presenced.presence.naming import follow_id, session_id
+from presenced.presence.player import Offer
 from presenced.presence.sessions import NoSuchSession
 from presenced.presence.summary import Summary
 from presenced.presence.views import FollowRow, SessionRow
@@ -80,6 +81,8 @@ class FakeOwner:
         )
         self.checks: list[Check] = [Check(name="store", status="ok", detail="opens")]
         self.down = False
+        self.fenced = False
+        "acts on sessions write nothing: another device has them, or it is so already"
         self.work: list[Work] = []
         self.phrase_open = True
         self.failure: HostError | None = None
@@ -201,6 +204,8 @@ class FakeOwner:
 
     def _act(self, edit: device_edits.SessionAct) -> EditResult:
         row = self._session(edit.session)
+        if self.fenced:
+            return EditResult(map="session", record=edit.session, written=False)
         self.acts.setdefault(edit.session, []).insert(
             0,
             HistoryRow(
@@ -223,7 +228,11 @@ class FakeOwner:
             holder=OWN_LOG if taken else row.holder,
             claim=row.claim + taken,
         )
-        return EditResult(map="session", record=edit.session, written=True)
+        offered = None
+        if edit.act is Act.OPEN:
+            size = edit.size or row.of
+            offered = Offer(at=row.at, of=size, approximate=size != row.of)
+        return EditResult(map="session", record=edit.session, written=True, offered=offered)
 
     def follows(self, query: FollowQuery) -> Page[FollowRow]:
         self._require_set_up()

@@ -116,7 +116,7 @@ class ModelDevice:
         at, of, sitting = act.get("at"), act.get("of"), self.sitting
         match act["do"]:
             case "open":
-                self.sitting = begun_here(draft)
+                self.sitting = begun_here(draft, of=of)
             case "play":
                 self._play(draft, act, wall_ms)
             case "seek":

@@ -19,6 +19,7 @@ from presenced.device.edits import (
 from presenced.errors import CallerError, InvalidValue
 from presenced.ids import LogId, RecordId
 from presenced.presence.naming import follow_id
+from presenced.presence.player import Offer
 from presenced.presence.views import SessionRow
 from presenced.testing.desk import Desk, Line, founder, linked_pair
 
@@ -98,6 +99,33 @@ def test_reports_move_the_place_and_are_written_by_a_close(session: Session) -> 
     session.does(Act.OPEN)
     session.does(Act.REPORT, at=615_000, played_ms=15_000)
     assert session.does(Act.CLOSE).at == 615_000
+
+
+def test_a_player_that_opens_is_told_where_scaled_to_its_copy(session: Session) -> None:
+    def opens(size: int | None) -> Any:
+        act = SessionAct(session=session.record, act=Act.OPEN, size=size)
+        (result,) = session.desk.edit(act)
+        assert not result.written
+        return result.offered
+
+    assert opens(None) == Offer(at=600_000, of=HOUR_MS)
+    assert opens(HOUR_MS + 1_000) == Offer(at=600_000, of=HOUR_MS)
+    assert opens(2 * HOUR_MS + 1) == Offer(at=1_200_000, of=2 * HOUR_MS + 1, approximate=True)
+    session.does(Act.REPORT, at=1_215_000, played_ms=15_000)
+    row = session.does(Act.CLOSE)
+    assert (row.at, row.of) == (1_215_000, 2 * HOUR_MS + 1)
+
+
+def test_a_player_that_goes_on_from_elsewhere_is_told_where_the_others_are(
+    session: Session,
+) -> None:
+    session.does(Act.CLOSE)
+    away = SessionAct(
+        session=session.record, act=Act.REPORT, at=90_000, size=HOUR_MS // 2, played_ms=1_000
+    )
+    (result,) = session.desk.edit(away)
+    assert result.stale
+    assert result.offered == Offer(at=300_000, of=HOUR_MS // 2, approximate=True)
 
 
 def test_a_session_is_taken_over_and_the_other_place_can_be_had_back() -> None:

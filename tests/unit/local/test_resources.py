@@ -157,6 +157,20 @@ async def test_reading_has_places_and_pages_and_refuses_seconds(client: Any) -> 
     assert "place" in response.json["next_step"]
 
 
+async def test_a_player_that_opens_is_told_the_place_offered(client: Any) -> None:
+    start = {"op": "start_session", "uri": FILM, "position": 5, "duration": 100}
+    (begun,) = (await client.ask("POST", "/v1/edits", [start])).json["results"]
+    act = {"op": "session_act", "session": begun["id"], "act": "open", "duration": 50}
+    (opened,) = (await client.ask("POST", "/v1/edits", [act])).json["results"]
+    assert (opened["position"], opened["place"], opened["approximate"]) == (5.0, None, True)
+    assert (begun["position"], begun["approximate"]) == (None, False)
+    start = {"op": "start_session", "uri": BOOK, "kind": "reading", "pages": 480, "place": 0.25}
+    (begun,) = (await client.ask("POST", "/v1/edits", [start])).json["results"]
+    act = {"op": "session_act", "session": begun["id"], "act": "open"}
+    (opened,) = (await client.ask("POST", "/v1/edits", [act])).json["results"]
+    assert (opened["position"], opened["place"], opened["approximate"]) == (None, 0.25, False)
+
+
 async def test_history_tells_what_adopt_takes(client: Any) -> None:
     start = {"op": "start_session", "uri": FILM, "position": 5}
     (result,) = (await client.ask("POST", "/v1/edits", [start])).json["results"]
