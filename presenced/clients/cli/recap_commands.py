@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -84,7 +85,8 @@ def _contest_lines(row: dict[str, Any]) -> Iterator[str]:
 
 
 def _command(row: dict[str, Any], lost: dict[str, Any]) -> str:
-    name = f"presence resolve {row['record'][:_ID_CHARS]} {safe(row['field'])}"
+    """What takes a value back, made for a shell: the name of a field may be another device's."""
+    name = f"presence resolve {row['record'][:_ID_CHARS]} {shlex.quote(safe(row['field']))}"
     if len(row["losing"]) > 1 and lost["device"]:
         name += f" --from {lost['device'][:_ID_CHARS]}"
     return name
