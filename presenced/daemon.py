@@ -82,7 +82,9 @@ async def _run(config: Config) -> None:
         kept = await obtain_key(config)
         protection = kept.protection.value
         async with AsyncExitStack() as stack:
-            store = await stack.enter_async_context(open_store(config.database, kept.key))
+            store = await stack.enter_async_context(
+                open_store(config.database, kept.key, migrating=partial(_tell_migration, services))
+            )
             endpoint = await stack.enter_async_context(_open_endpoint(config, store))
             listener = await stack.enter_async_context(open_owner_socket(config.socket))
             nursery = await stack.enter_async_context(trio.open_nursery())
@@ -139,6 +141,12 @@ async def _run(config: Config) -> None:
                     break
                 services.stopping()
                 nursery.cancel_scope.cancel()
+
+
+def _tell_migration(services: ServiceManager, done: int, total: int) -> None:
+    """In the store's thread, before anybody can ask the API."""
+    log.info("the database becomes one of this version", done=done, total=total)
+    services.still_starting(f"the database becomes one of this version: {done} of {total} steps")
 
 
 @asynccontextmanager

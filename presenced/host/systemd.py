@@ -13,6 +13,10 @@ from typing import Final
 
 import trio
 
+STARTING_SECONDS: Final = 60
+"""how long the service manager waits on for a start that has just said that it goes on: a copy of
+a large file on a slow disk comes between two signs of life"""
+
 STATUS_BYTES_MAX: Final = 200
 "of a status text; it is one line for people"
 
@@ -37,6 +41,10 @@ class ServiceManager:
     def status(self, text: str) -> None:
         """One line for `systemctl status`. No titles, URIs or names: it is public."""
         self._notify(_status(text))
+
+    def still_starting(self, text: str) -> None:
+        """Start-up takes longer than usual and goes on: it is given `STARTING_SECONDS` more."""
+        self._notify(f"EXTEND_TIMEOUT_USEC={STARTING_SECONDS * 1_000_000}", _status(text))
 
     def stopping(self) -> None:
         """Shut-down has begun."""

@@ -14,6 +14,10 @@ BULK_CACHE_KIB: Final = 8_192
 """page cache of the writer during a bulk: the index over 100,000 hashed ids stays in memory
 (0.32 s against 0.44 s for 100,000 rows); given back at the next quiet moment"""
 
+ROWS_TOGETHER: Final = (512, 64, 8, 1)
+"""rows written by one statement, as many as there are: after each one the thread has to wait for
+the interpreter while the main thread is busy, so that one by one nothing is written meanwhile"""
+
 CHECKPOINT_QUIET_PAGES: Final = 256
 "1 MiB of log: copied into the database file once nobody is writing"
 
@@ -32,6 +36,9 @@ QUICK_CHECK_BYTES_MAX: Final = 4 * 1024 * 1024
 
 VERIFY_SECONDS_MAX: Final = 3.0
 "a check of the whole file ends after this long, since commits wait for it (100,000 records: 0.3 s)"
+
+TOLD_AGAIN_SECONDS: Final = 10.0
+"a step of a migration that takes longer is told again: a service manager waits for a sign of life"
 
 PROGRESS_STEPS: Final = 1_000
 "steps of SQLite's machine between two looks at the clock (about 0.1 ms)"

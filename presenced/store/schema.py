@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +24,7 @@ import apsw
 
 from presenced.errors import StoreError
 from presenced.store.connection import errors_named, sync_folder
+from presenced.store.limits import PROGRESS_STEPS, TOLD_AGAIN_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +84,23 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
 )
 
 
+Telling = Callable[[int, int], None]
+"steps done, steps in all. Called in the store's thread"
+
+
+def say_nothing(_done: int, _total: int) -> None:
+    """For who does not want to hear of it."""
+
+
 def migrate(
-    connection: apsw.Connection, path: Path, migrations: Sequence[Migration] = MIGRATIONS
+    connection: apsw.Connection,
+    path: Path,
+    migrations: Sequence[Migration] = MIGRATIONS,
+    tell: Telling = say_nothing,
 ) -> None:
     """Bring a database to the newest version.
 
+    `tell` hears of each step of an older file, and while one takes long it hears the same again.
     Raises `StoreError` if it is newer than we are, or if a step fails: it is as it was then, and
     the copy made before the step is still there. Raises `StoreFull` without space for the copy.
     """
@@ -95,15 +111,38 @@ def migrate(
             f"{path} was written by a newer presenced",
             hint="Install the newer version again; this file was not touched.",
         )
+    total = len(migrations) - version
+    heard = tell if version and total else say_nothing  # a new file is made in no time
     for number in range(version, len(migrations)):
         migration = migrations[number]
-        copy = copy_path(path, number)
+        heard(number - version, total)
         if migration.changes_rows:
-            _keep_copy(connection, path, copy)
-        with errors_named(path), connection:
+            _keep_copy(connection, path, copy_path(path, number))
+        alive = partial(heard, number - version, total)
+        with _told_again(connection, alive), errors_named(path), connection:
             connection.execute(migration.sql)
             connection.pragma("user_version", number + 1)
+    heard(total, total)
     _drop_copies(path, len(migrations))
+
+
+@contextmanager
+def _told_again(connection: apsw.Connection, tell: Callable[[], None]) -> Iterator[None]:
+    """Call `tell` every `TOLD_AGAIN_SECONDS` while a statement of the connection runs."""
+    due = time.monotonic() + TOLD_AGAIN_SECONDS
+
+    def look() -> bool:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + TOLD_AGAIN_SECONDS
+            tell()
+        return False  # go on
+
+    connection.set_progress_handler(look, PROGRESS_STEPS)
+    try:
+        yield
+    finally:
+        connection.set_progress_handler(None)
 
 
 def copy_path(path: Path, version: int) -> Path:

@@ -14,7 +14,7 @@ from presenced.device.commit import Commit, StoreReader
 from presenced.store.connection import check_if_small, check_on_disk, connect, keep
 from presenced.store.limits import VERIFY_SECONDS_MAX
 from presenced.store.reader import Reader
-from presenced.store.schema import migrate
+from presenced.store.schema import Telling, migrate, say_nothing
 from presenced.store.writer import Writer
 from presenced.store.writer_thread import Job, WriterThread
 
@@ -57,27 +57,32 @@ class Store:
 
 
 @asynccontextmanager
-async def open_store(path: Path, key: DatabaseKey) -> AsyncIterator[Store]:
+async def open_store(
+    path: Path, key: DatabaseKey, *, migrating: Telling = say_nothing
+) -> AsyncIterator[Store]:
     """The database at `path`, made if it is not there. Leaving closes it, whatever is queued first.
 
+    `migrating` hears how an older file becomes one of this version.
     Raises `WrongKey`, `StoreCorrupt`, `StoreFull` or `StoreError`, the file untouched.
     """
     thread = WriterThread()
     opened: list[apsw.Connection] = []
     try:
-        writer, reader = await thread.call(partial(_open, path, key, opened))
+        writer, reader = await thread.call(partial(_open, path, key, opened, migrating))
         thread.between_jobs(writer)
         yield Store(thread, writer, reader, partial(check_on_disk, path, key))
     finally:
         await thread.close(partial(_close, opened))
 
 
-def _open(path: Path, key: DatabaseKey, opened: list[apsw.Connection]) -> tuple[Writer, Reader]:
+def _open(
+    path: Path, key: DatabaseKey, opened: list[apsw.Connection], migrating: Telling
+) -> tuple[Writer, Reader]:
     """What was opened is in `opened`, to be closed whether or not this succeeds."""
     writing = connect(path, key, writable=True)
     opened.append(writing)
     check_if_small(writing, path)
-    migrate(writing, path)
+    migrate(writing, path, tell=migrating)
     keep(writing)
     reading = connect(path, key, writable=False)
     opened.append(reading)

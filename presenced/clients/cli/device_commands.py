@@ -317,6 +317,6 @@ def _failed(session: Session, event: dict[str, Any], peers: tuple[str, ...]) -> 
 
 def _first_sync(session: Session) -> None:
     if session.interactive:
-        from presenced.clients.cli.progress import show_work
+        from presenced.clients.cli.progress import show_coming_work
 
-        show_work(session.connection, ("first-sync",))
+        show_coming_work(session.connection, ("first-sync",))

@@ -15,6 +15,10 @@ WORK_EVENT: Final = "work.progress"
 WORK_DONE_EVENT: Final = "work.done"
 "data: kind"
 
+COMING_SECONDS_MAX: Final = 5.0
+"how long `show_coming_work` waits for work to begin: a new link comes up in less than a second"
+
+_LOOK_AGAIN_SECONDS: Final = 0.1
 _BAR_CELLS: Final = 30
 _REDRAW_SECONDS: Final = 0.1
 _SHOW_AFTER_SECONDS: Final = 1.0
@@ -83,3 +87,16 @@ def show_work(connection: Connection, kinds: tuple[str, ...]) -> None:
         events.close()  # type: ignore[attr-defined]  # a generator
         for bar in bars.values():
             bar.close()
+
+
+def show_coming_work(connection: Connection, kinds: tuple[str, ...]) -> None:
+    """Show work that is about to begin: it does once a link is up, or there is none to do."""
+    deadline = time.monotonic() + COMING_SECONDS_MAX
+    while time.monotonic() < deadline:
+        status = connection.get("/v1/status")
+        if any(work["kind"] in kinds for work in status["work"]):
+            show_work(connection, kinds)
+            return
+        if any(link["in_sync"] for link in status["links"]):
+            return
+        time.sleep(_LOOK_AGAIN_SECONDS)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,6 +58,54 @@ def test_without_work_nothing_is_waited_for(presence: Any) -> None:
     connection = Connection(presence.home / "api.sock")
     progress.show_work(connection, ("first-sync",))
     connection.close()
+
+
+class Answering:
+    """A daemon's `/v1/status`, one answer after another; the last stays. Notes when it shows."""
+
+    def __init__(self, *answers: dict[str, Any]) -> None:
+        self.answers = list(answers)
+        self.shown: list[tuple[str, ...]] = []
+
+    def get(self, _path: str) -> Any:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+    def show(self, _connection: Any, kinds: tuple[str, ...]) -> None:
+        self.shown.append(kinds)
+
+
+ALONE: dict[str, Any] = {"work": [], "links": []}
+BEGUN: dict[str, Any] = {"work": [{"kind": "first-sync"}], "links": [{"in_sync": False}]}
+LEVEL: dict[str, Any] = {"work": [], "links": [{"in_sync": True}]}
+
+
+@pytest.mark.parametrize(
+    ("answers", "shown"),
+    [
+        ((ALONE, ALONE, BEGUN), [("first-sync",)]),
+        ((ALONE, LEVEL), []),
+        ((BEGUN,), [("first-sync",)]),
+    ],
+)
+def test_work_that_is_about_to_begin_is_waited_for_and_shown(
+    monkeypatch: pytest.MonkeyPatch, answers: tuple[Any, ...], shown: list[Any]
+) -> None:
+    daemon = Answering(*answers)
+    monkeypatch.setattr(progress, "show_work", daemon.show)
+    monkeypatch.setattr(progress, "_LOOK_AGAIN_SECONDS", 0.0)
+    progress.show_coming_work(daemon, ("first-sync",))  # type: ignore[arg-type]
+    assert daemon.shown == shown
+    assert len(daemon.answers) == 1, "it was looked at until the answer was plain"
+
+
+def test_work_that_does_not_begin_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = iter(range(1_000))
+    clock = SimpleNamespace(monotonic=lambda: float(next(now)), sleep=lambda _seconds: None)
+    monkeypatch.setattr(progress, "time", clock)
+    progress.show_coming_work(Answering(ALONE), ("first-sync",))  # type: ignore[arg-type]
+    assert next(now) == progress.COMING_SECONDS_MAX + 1
 
 
 def test_a_bar_draws_nothing_where_there_is_no_terminal(

@@ -30,6 +30,8 @@ def test_ready_status_and_stopping_are_datagrams(manager_socket: tuple[socket.so
     assert sock.recv(1000) == b"READY=1\nSTATUS=2 devices linked"
     service.status("syncing")
     assert sock.recv(1000) == b"STATUS=syncing"
+    service.still_starting("1 of 2")
+    assert sock.recv(1000) == b"EXTEND_TIMEOUT_USEC=60000000\nSTATUS=1 of 2"
     service.ready()
     assert sock.recv(1000) == b"READY=1"
     service.stopping()

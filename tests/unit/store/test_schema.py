@@ -129,3 +129,38 @@ async def test_a_newer_file_is_refused_and_left_alone(old: Path, key: DatabaseKe
             raise AssertionError
     assert "Install the newer version" in caught.value.hint
     assert content(old) == before
+
+
+async def test_each_step_of_an_older_file_is_told_and_a_new_file_is_not(
+    old: Path, key: DatabaseKey, tmp_path: Path
+) -> None:
+    told: list[tuple[int, int]] = []
+    connection = connect(old, key, writable=True)
+    migrate(
+        connection,
+        old,
+        (MIGRATIONS[0], ADDS, REWRITES),
+        tell=lambda done, total: told.append((done, total)),
+    )
+    connection.close()
+    assert told == [(0, 2), (1, 2), (2, 2)]
+    told.clear()
+    async with open_store(tmp_path / "new.db", key, migrating=lambda *now: told.append(now)):
+        assert told == []
+
+
+async def test_a_step_that_takes_long_is_told_again(
+    old: Path, key: DatabaseKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("presenced.store.schema.TOLD_AGAIN_SECONDS", 0.0)
+    many = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 100000)"
+    slow = Migration(sql=f"CREATE TABLE t AS {many} SELECT x FROM n;", changes_rows=False)
+    told: list[tuple[int, int]] = []
+    connection = connect(old, key, writable=True)
+    migrate(connection, old, (MIGRATIONS[0], slow), tell=lambda *now: told.append(now))
+    assert told.count((0, 1)) > 3
+    assert told[-1] == (1, 1)
+    told.clear()
+    connection.execute(f"{many} SELECT count(*) FROM n").fetchall()
+    assert told == [], "nothing is told once it is over"
+    connection.close()
