@@ -14,6 +14,10 @@ from presenced.ids import DeviceId
 from presenced.trust.tags import tag_keys
 from presenced.wire import decode, encode
 
+STRANGERS_MAX: Final = 64
+"""static keys that are no sibling's whose counter is remembered: who was removed knows the space
+and may come under a new key each time"""
+
 COUNTERS: Final = "link-counters"
 "meta row: own counter, then the highest seen per static key"
 
@@ -26,7 +30,10 @@ class PeerDirectory:
         self._keys_for: Mapping[DeviceId, bytes] = {}
         self._tag_keys: Mapping[DeviceId, bytes] = {}
         self.own_counter, self._seen = _parse(stored)
+        self._strangers: dict[bytes, int] = {}
+        "the highest counter per static key that is no sibling's; the oldest goes first"
         self.changed = False
+        "there is something to keep"
 
     def use(self, membership: Membership) -> None:
         """After a reload: the membership that holds now."""
@@ -43,11 +50,17 @@ class PeerDirectory:
         return self._tag_keys
 
     def last_counter(self, static: bytes) -> int:
-        return self._seen.get(static, 0)
+        return max(self._seen.get(static, 0), self._strangers.get(static, 0))
 
     def record_counter(self, static: bytes, counter: int) -> None:
-        self._seen[static] = counter
-        self.changed = True
+        if static in self._membership.siblings.values():
+            self._seen[static] = counter
+            self.changed = True
+            return
+        self._strangers.pop(static, None)
+        if len(self._strangers) >= STRANGERS_MAX:
+            del self._strangers[next(iter(self._strangers))]
+        self._strangers[static] = counter
 
     def to_bytes(self) -> bytes:
         """The meta row, of current siblings only."""
