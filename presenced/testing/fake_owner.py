@@ -170,7 +170,7 @@ class FakeOwner:
                 record,
                 edit.uri,
                 title,
-                edit.kind,
+                known.kind if known else edit.kind,
                 "followed",
                 edit.notify or "default",
                 tags,

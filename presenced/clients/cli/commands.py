@@ -18,6 +18,9 @@ import click
 from presenced.clients.cli.connection import Connection
 from presenced.clients.cli.text import safe
 
+NAME_CHARS_MAX: Final = 256
+"of a device's name, as the daemon takes it"
+
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -143,6 +146,21 @@ class LazyGroup(click.Group):
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         write_examples(self.examples, formatter)
+
+
+class _Name(click.ParamType[str]):
+    """What a device is called."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        name = str(value).strip()
+        if not 1 <= len(name) <= NAME_CHARS_MAX:
+            self.fail(f"a name has 1 to {NAME_CHARS_MAX} characters", param, ctx)
+        return name
+
+
+NAME: Final = _Name()
 
 
 def write_examples(examples: str, formatter: click.HelpFormatter) -> None:

@@ -12,7 +12,14 @@ from urllib.parse import parse_qs, urlencode
 import click
 
 from presenced.clients.cli.asking import input_descriptor, read_line
-from presenced.clients.cli.commands import Command, LazyGroup, Session, print_json, session_of
+from presenced.clients.cli.commands import (
+    NAME,
+    Command,
+    LazyGroup,
+    Session,
+    print_json,
+    session_of,
+)
 from presenced.clients.cli.connection import Lines, path_part
 from presenced.clients.cli.failure import Exit, Failure
 from presenced.clients.cli.text import moment, safe, table
@@ -138,7 +145,9 @@ def add(context: click.Context, code: str | None, yes: bool, peer: tuple[str, ..
 @click.argument("code", required=False)
 @click.option("--yes", is_flag=True, help="Approve without asking.")
 @click.option("--peer", metavar="HOST:PORT", multiple=True, help="Where the other device is.")
-@click.option("--name", help="What your devices call this one; its host name if not given.")
+@click.option(
+    "--name", type=NAME, help="What your devices call this one; its host name if not given."
+)
 @click.option("--show", "shows", is_flag=True, help="Show a code here instead of entering one.")
 @click.pass_context
 def join(

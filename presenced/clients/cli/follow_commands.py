@@ -9,6 +9,7 @@ import click
 
 from presenced.clients.cli.commands import Command, session_of
 from presenced.clients.cli.connection import path_part
+from presenced.clients.cli.iri import uri_of
 from presenced.clients.cli.text import safe, table
 
 KINDS: Final = ("feed", "podcast", "channel", "person", "stream")
@@ -24,7 +25,7 @@ NOTIFY: Final = ("default", "all", "none")
 )
 @click.argument("uri")
 @click.option("--title", help="What you call it; empty: its own title again.")
-@click.option("--kind", type=click.Choice(KINDS), default="feed", show_default=True)
+@click.option("--kind", type=click.Choice(KINDS), help="What it is; a feed if not given.")
 @click.option("--tag", "tags", multiple=True, help="Put a tag on (repeatable).")
 @click.option("--untag", "untags", multiple=True, help="Take a tag off (repeatable).")
 @click.option("--notify", type=click.Choice(NOTIFY), help="Which news you want to be told.")
@@ -33,19 +34,20 @@ def follow(
     context: click.Context,
     uri: str,
     title: str | None,
-    kind: str,
+    kind: str | None,
     tags: tuple[str, ...],
     untags: tuple[str, ...],
     notify: str | None,
 ) -> None:
     """Follow a URI, or change what you call it and how it is tagged."""
     session = session_of(context)
+    uri = uri_of(uri)
     edits: list[dict[str, object]] = [
         {
             "op": "follow",
             "uri": uri,
             "title": title,
-            "kind": kind,
+            "kind": kind or "feed",
             "tags": list(tags),
             "notify": notify,
         }
@@ -55,6 +57,8 @@ def follow(
     results = session.connection.edit(*edits)
     row = session.connection.get(f"/v1/follows/{path_part(results[0]['id'])}")
     session.answer(row, lambda: [f"following {safe(row['title'] or row['uri'])}"])
+    if kind is not None and row["kind"] != kind:
+        session.say(f"It stays a {row['kind']}: its kind was named when it was first followed.")
 
 
 @click.command(cls=Command, examples="presence unfollow https://example.org/feed.xml")
@@ -63,7 +67,7 @@ def follow(
 def unfollow(context: click.Context, uri: str) -> None:
     """Stop following a URI."""
     session = session_of(context)
-    (result,) = session.connection.edit({"op": "unfollow", "uri": uri})
+    (result,) = session.connection.edit({"op": "unfollow", "uri": uri_of(uri)})
     row = session.connection.get(f"/v1/follows/{path_part(result['id'])}")
     session.answer(row, lambda: [f"no longer following {safe(row['title'] or row['uri'])}"])
 

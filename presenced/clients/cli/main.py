@@ -10,10 +10,14 @@ import gc
 import os
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
 
 
 def main() -> None:
     """Does not return."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a letter that the terminal lacks ends nothing
+            stream.reconfigure(errors="backslashreplace")
     gc.disable()
     from presenced.clients.cli.program import run
 

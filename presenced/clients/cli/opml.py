@@ -17,6 +17,7 @@ from typing import Any, Final
 from xml.parsers import expat
 
 from presenced.clients.cli.failure import Exit, Failure
+from presenced.clients.cli.iri import uri_of
 
 FILE_BYTES_MAX: Final = 32 * 1024 * 1024
 "as much as the daemon takes in one import"
@@ -158,7 +159,7 @@ class _Reader:
 
     def _follow(self, uri: str, attributes: dict[str, str]) -> None:
         exact = _exact(attributes.get(_EXACT, ""))
-        uri = exact.get("uri") or uri
+        uri = exact.get("uri") or uri_of(uri)
         title = exact.get("title") or attributes.get("title") or _text(attributes)
         tags = exact.get("tags")
         if tags is None:
@@ -210,7 +211,7 @@ def _attributes(row: dict[str, Any]) -> str:
     exact: dict[str, object] = {
         key: text
         for key, text in (("uri", uri), ("title", title))
-        if _carried(text) != text or text.strip() != text
+        if _carried(text) != text or text.strip() != text or (key == "uri" and not text.isascii())
     }
     if tags:
         exact["tags"] = tags

@@ -81,6 +81,7 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     session = Session()
     try:
+        _check(arguments)
         result = presence.main(arguments, "presence", standalone_mode=False, obj=session)
         sys.stdout.flush()
         return result if isinstance(result, int) else Exit.OK
@@ -92,17 +93,34 @@ def run(arguments: list[str]) -> int:
         return Exit.USAGE
     except click.ClickException as error:
         step = "" if error_context(error) is None else f"Try `{error_context(error)} -h`."
-        usage = Failure(error.format_message(), Exit.USAGE, next_step=step, code="usage")
+        told = " ".join(error.format_message().split())
+        usage = Failure(told, Exit.USAGE, next_step=step, code="usage")
         _report(session, usage)
         return Exit.USAGE
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return Exit.INTERRUPTED
-    except BrokenPipeError:
+    except OSError as error:  # of our output: all else is a failure by now
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.FAILED  # whoever reads our output has gone
+        if not isinstance(error, BrokenPipeError):  # else whoever reads our output has gone
+            _report(session, Failure(f"cannot write the answer: {error.strerror}", Exit.FAILED))
+        return Exit.FAILED
     finally:
         session.close()
+
+
+def _check(arguments: list[str]) -> None:
+    """Raises `Failure` for bytes that are no letters in the system's encoding."""
+    for argument in arguments:
+        try:
+            argument.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise Failure(
+                f"this argument is not UTF-8: {argument}",
+                Exit.USAGE,
+                next_step="Titles, names and addresses are text in UTF-8.",
+                code="usage",
+            ) from error
 
 
 def error_context(error: click.ClickException) -> str | None:

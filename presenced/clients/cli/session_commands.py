@@ -10,11 +10,26 @@ import click
 from presenced.clients.cli.commands import Command, LazyGroup, Session, session_of
 from presenced.clients.cli.connection import path_part
 from presenced.clients.cli.failure import Exit, Failure
+from presenced.clients.cli.iri import uri_of
 from presenced.clients.cli.text import moment, place_text, safe, seconds_of, table
 
 _HERE: Final = "presenced.clients.cli.session_commands:"
 _KINDS: Final = ("media", "reading", "watching-together", "call", "custom")
 _REFERENCE: Final = "REFERENCE is an id, the beginning of one, or a URI."
+
+_PHASES: Final = {"pause": "paused", "resume": "active"}
+"what a session is after an act that only the device that has it can do"
+
+_OVER: Final = frozenset({"finished", "ended"})
+
+_UNWRITTEN: Final = {"undo": "Nothing changed: there is no decision to take back."}
+
+_ID_CHARS: Final = 8
+
+SECONDS_MAX: Final = 9_007_199_254_740
+"of a place or a length: milliseconds in 53 bits"
+
+PAGES_MAX: Final = 2**53 - 1
 
 
 class Seconds(click.ParamType[float]):
@@ -26,6 +41,8 @@ class Seconds(click.ParamType[float]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         seconds = value if isinstance(value, float) else seconds_of(str(value))
+        if seconds is not None and seconds > SECONDS_MAX:
+            self.fail(f"{safe(str(value))!r} is longer than anything lasts", param, ctx)
         if seconds is None:
             self.fail(
                 f"{safe(str(value))!r} is not a time; write 751, 12:31 or 1:02:03", param, ctx
@@ -51,6 +68,7 @@ class Percent(click.ParamType[float]):
 
 
 SECONDS: Final = Seconds()
+_PAGES: Final = click.IntRange(min=1, max=PAGES_MAX)
 _position = click.option("--position", type=SECONDS, metavar="TIME", help="Where you are.")
 _place = click.option("--place", type=Percent(), metavar="PERCENT", help="Where, in a text.")
 
@@ -93,7 +111,7 @@ def session() -> None:
 @click.option("--title", help="What it is called.")
 @click.option("--kind", type=click.Choice(_KINDS), default="media", show_default=True)
 @click.option("--duration", type=SECONDS, metavar="TIME", help="How long it is.")
-@click.option("--pages", type=click.IntRange(min=1), help="How many pages, for reading.")
+@click.option("--pages", type=_PAGES, help="How many pages, for reading.")
 @_position
 @_place
 @click.option("--alias", "aliases", multiple=True, help="Another URI of the same work.")
@@ -101,9 +119,8 @@ def session() -> None:
 def start(context: click.Context, /, **given: Any) -> None:
     """Begin a session here, or go on with the one that is there."""
     session = session_of(context)
-    (result,) = session.connection.edit(
-        {"op": "start_session", **given, "aliases": list(given["aliases"])}
-    )
+    given |= {"uri": uri_of(given["uri"]), "aliases": list(map(uri_of, given["aliases"]))}
+    (result,) = session.connection.edit({"op": "start_session", **given})
     _answer(session, result["id"])
 
 
@@ -118,7 +135,7 @@ def start(context: click.Context, /, **given: Any) -> None:
 @_position
 @_place
 @click.option("--duration", type=SECONDS, metavar="TIME", help="How long your copy is.")
-@click.option("--pages", type=click.IntRange(min=1), help="How many pages your copy has.")
+@click.option("--pages", type=_PAGES, help="How many pages your copy has.")
 @click.option("--title", help="What you call it; empty: its own title again.")
 @click.option("--speed", type=click.FloatRange(0.05, 16), help="1 is its own speed.")
 @click.option("--alias", "aliases", multiple=True, help="Another URI of the same work.")
@@ -161,8 +178,8 @@ def update(
                 "session": record,
                 "title": title,
                 "speed": speed,
-                "aliases_on": list(aliases),
-                "aliases_off": list(unaliases),
+                "aliases_on": list(map(uri_of, aliases)),
+                "aliases_off": list(map(uri_of, unaliases)),
             }
         )
     if not edits:
@@ -182,8 +199,12 @@ def _act_command(name: str, text: str, *, placed: bool) -> click.Command:
     ) -> None:
         session = session_of(context)
         record = _named(session, reference)["id"]
-        _act(session, record, name, position=position, place=place)
-        _answer(session, record)
+        written = _act(session, record, name, position=position, place=place)
+        row = _row(session, record)
+        _check_phase(row, name)
+        _show(session, row)
+        if not written:
+            session.say(_UNWRITTEN.get(name, "Nothing changed: it was so already."))
 
     example = f"presence session {name} 3wbe" + (" --position 12:31" if placed else "")
     callback = click.pass_context(run)
@@ -221,7 +242,8 @@ def continue_(context: click.Context, reference: str) -> None:
     """
     session = session_of(context)
     record = _named(session, reference)["id"]
-    _act(session, record, "take")
+    if not _act(session, record, "take"):
+        session.say("Nothing changed: this device has it already.")
     _answer(session, record)
 
 
@@ -285,16 +307,54 @@ def history(context: click.Context, reference: str, number: int | None) -> None:
 
 
 def _named(session: Session, reference: str) -> dict[str, Any]:
-    row: dict[str, Any] = session.connection.get(f"/v1/sessions/{path_part(reference)}")
+    if not reference:
+        raise Failure(
+            "no session is named",
+            Exit.USAGE,
+            next_step="`presence session list` lists them.",
+            code="usage",
+        )
+    row: dict[str, Any] = session.connection.get(f"/v1/sessions/{path_part(uri_of(reference))}")
     return row
 
 
-def _act(session: Session, record: str, act: str, **given: object) -> None:
-    session.connection.edit({"op": "session_act", "session": record, "act": act, **given})
+def _act(session: Session, record: str, act: str, **given: object) -> bool:
+    """Do it; whether that wrote anything."""
+    (result,) = session.connection.edit(
+        {"op": "session_act", "session": record, "act": act, **given}
+    )
+    return bool(result["written"])
+
+
+def _check_phase(row: dict[str, Any], act: str) -> None:
+    """Whether a session plays or pauses is said by the device that has it. Raises `Failure`."""
+    wanted = _PHASES.get(act)
+    if wanted is None or row["lifecycle"] == wanted:
+        return
+    if row["lifecycle"] in _OVER:
+        detail = f"it is {row['lifecycle']}"
+    elif row["holder"]:
+        detail = f"{row['holder_name'] or 'another device'} has it"
+    else:
+        detail = "no device has it"
+    raise Failure(
+        f"not {act}d: {detail}",
+        Exit.CONFLICT,
+        next_step=f"`presence continue {row['id'][:_ID_CHARS]}` plays it here.",
+        code="not-held",
+    )
+
+
+def _row(session: Session, record: str) -> dict[str, Any]:
+    row: dict[str, Any] = session.connection.get(f"/v1/sessions/{record}")
+    return row
 
 
 def _answer(session: Session, record: str) -> None:
-    row = session.connection.get(f"/v1/sessions/{record}")
+    _show(session, _row(session, record))
+
+
+def _show(session: Session, row: dict[str, Any]) -> None:
     session.answer(row, lambda: _session_lines([row]))
 
 
@@ -303,12 +363,18 @@ def _session_lines(rows: list[dict[str, Any]]) -> list[str]:
         (
             ("! " if row["conflicts"] else "") + (row["title"] or row["uri"]),
             place_text(row),
-            row["lifecycle"] + (f" on {row['holder_name']}" if row["holder_name"] else ""),
+            _life(row),
             row["id"],
         )
         for row in rows
     ]
     return table(cells, (50, 20, 40, 26))
+
+
+def _life(row: dict[str, Any]) -> str:
+    """`active on box`; who had it last does not matter once it is over."""
+    is_held = row["holder_name"] and row["lifecycle"] not in _OVER
+    return f"{row['lifecycle']} on {row['holder_name']}" if is_held else str(row["lifecycle"])
 
 
 def _detail_lines(row: dict[str, Any]) -> Iterator[str]:

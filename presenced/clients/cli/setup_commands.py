@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import click
 
-from presenced.clients.cli.commands import Command, Session, session_of
+from presenced.clients.cli.commands import NAME, Command, Session, session_of
 from presenced.clients.cli.failure import Exit, Failure
 
 _PER_LINE = 6
 _TRIES = 3
+_NO_PHRASE = "no phrase is kept here: it was confirmed, or another device made the identity"
 
 
 @click.command(
@@ -22,7 +23,9 @@ _TRIES = 3
     presence --json init --name box
     """,
 )
-@click.option("--name", default=socket.gethostname, help="What your devices call this one.")
+@click.option(
+    "--name", type=NAME, default=socket.gethostname, help="What your devices call this one."
+)
 @click.pass_context
 def init(context: click.Context, name: str) -> None:
     """Make your identity, with this as its first device.
@@ -66,7 +69,7 @@ def phrase(context: click.Context, confirm: tuple[str, ...]) -> None:
         return
     told = session.connection.get("/v1/phrase")
     if told["confirmed"]:
-        session.answer(told, lambda: ["the phrase is written down; this device has forgotten it"])
+        session.answer(told, lambda: [_NO_PHRASE])
         return
     session.answer(told, lambda: _phrase_lines(told["phrase"]))
     if session.interactive:

@@ -11,6 +11,14 @@ from presenced.clients.cli.commands import Command, session_of
 from presenced.clients.cli.failure import Exit, Failure
 from presenced.clients.cli.text import moment, safe, table
 
+_NET_TOLD = {"down": "links are held down", "up": "links may come back"}
+_KEPT_IN = {
+    "key-file": "in a file that only you can read (key-file)",
+    "passphrase": "in a file, wrapped by your passphrase (passphrase)",
+    "os-keyring": "in the keyring of your system (os-keyring)",
+}
+"where the database key is, by what `key_protection` says"
+
 _SET_UP = "Run `presence init --name NAME`, or `presence join CODE` to join your other devices."
 
 
@@ -44,7 +52,8 @@ def _status_lines(facts: dict[str, Any]) -> Iterator[str]:
         if facts["net"] == "down"
         else ""
     )
-    yield f"key        {safe(facts['key_protection'])}"
+    kept = facts["key_protection"]
+    yield f"key        {safe(_KEPT_IN.get(kept, kept))}"
     if not facts["links"]:
         yield "links      none"
     for link in facts["links"]:
@@ -62,17 +71,22 @@ def _status_lines(facts: dict[str, Any]) -> Iterator[str]:
 def _attention(facts: dict[str, Any]) -> Iterator[str]:
     pending = facts["pending"]
     if pending["unsent"]:
-        yield f"pending    {pending['unsent']} changes are not on any other device yet"
+        yield f"pending    not on any other device yet: {_changes(pending['unsent'])}"
     if pending["waiting"]:
-        yield f"pending    {pending['waiting']} received changes wait for what they build on"
+        yield f"pending    waiting for what they build on: {_changes(pending['waiting'])}"
     if pending["quarantined"]:
-        yield f"pending    {pending['quarantined']} changes of removed devices are set apart"
+        yield f"pending    of removed devices, set apart: {_changes(pending['quarantined'])}"
     if facts["conflicts"]:
-        yield f"asks       {facts['conflicts']} values differ; see `presence summary`"
+        records = "1 record" if facts["conflicts"] == 1 else f"{facts['conflicts']} records"
+        yield f"asks       values differ in {records}; see `presence summary`"
     if facts["phrase_unconfirmed"]:
         yield "asks       the recovery phrase is not written down; see `presence phrase`"
     for alert in facts["alerts"]:
         yield f"alert      {safe(alert)}"
+
+
+def _changes(count: int) -> str:
+    return "1 change" if count == 1 else f"{count} changes"
 
 
 @click.command(
@@ -88,7 +102,7 @@ def net(context: click.Context, state: str) -> None:
     """Hold all links down, or let them come back. Edits go on here meanwhile."""
     session = session_of(context)
     told = session.connection.put("/v1/net", {"state": state})
-    session.answer(told, lambda: [f"links are {'held down' if state == 'down' else 'let up'}"])
+    session.answer(told, lambda: [_NET_TOLD[state]])
 
 
 @click.command(

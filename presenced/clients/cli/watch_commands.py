@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -12,6 +12,9 @@ from presenced.clients.cli.commands import Command, print_json, session_of
 from presenced.clients.cli.failure import Exit, Failure
 from presenced.clients.cli.progress import WORK_DONE_EVENT, WORK_EVENT, Bar
 from presenced.clients.cli.text import clock, safe
+
+_GONE: Final = frozenset({"unfollowed", "ended"})
+"states that are told: the others are what one expects"
 
 
 @click.command(
@@ -58,6 +61,8 @@ def _names(devices: list[dict[str, Any]]) -> dict[str, str]:
 def _line(kind: str, data: dict[str, Any], names: Mapping[str, str]) -> str:
     subject = data.get("title") or data.get("uri") or data.get("id") or ""
     parts = [kind.replace(".", " "), safe(str(subject))]
+    if data.get("state") in _GONE:
+        parts.append(data["state"])
     if data.get("position") is not None and data.get("phase") is not None:
         parts.append(f"at {clock(data['position'])}")
     if "count" in data:

@@ -378,7 +378,7 @@ def test_the_phrase_is_confirmed_by_two_words(presence: Any) -> None:
     assert presence("--json", "phrase").json == {"confirmed": False, "phrase": PHRASE}
     ran = presence("--json", "phrase", "--confirm", "1=abandon", "--confirm", "24=art")
     assert ran.json["confirmed"] is True
-    assert "written down" in presence("phrase").out
+    assert "no phrase is kept here" in presence("phrase").out
 
 
 def test_a_lost_value_is_one_command_from_being_restored(presence: Any) -> None:
