@@ -11,6 +11,11 @@ import os
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
+from typing import Final
+
+
+_INTERRUPTED: Final = 130
+"as `failure.Exit` has it, which is not imported yet"
 
 
 def main() -> None:
@@ -18,17 +23,24 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a letter that the terminal lacks ends nothing
             stream.reconfigure(errors="backslashreplace")
-    gc.disable()
-    from presenced.clients.cli.program import run
-
-    gc.freeze()
-    gc.enable()
-    code = run(sys.argv[1:])
+    try:
+        code = _run()
+    except KeyboardInterrupt:  # before the program itself could answer it
+        code = _INTERRUPTED
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # it was closed by who started us
             with suppress(OSError):  # nobody reads it
                 stream.flush()
     os._exit(code)
+
+
+def _run() -> int:
+    gc.disable()
+    from presenced.clients.cli.program import run
+
+    gc.freeze()
+    gc.enable()
+    return run(sys.argv[1:])
 
 
 if __name__ == "__main__":

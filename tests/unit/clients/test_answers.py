@@ -121,6 +121,21 @@ def test_an_answer_that_cannot_be_written_is_a_failure_without_a_traceback(prese
     assert b"Traceback" not in done.stderr
 
 
+def test_an_interrupt_while_it_is_loading_is_no_traceback(presence: Any) -> None:
+    interrupted = (
+        "import sys, builtins; real = builtins.__import__\n"
+        "def at_click(name, *rest):\n"
+        "    if name == 'click': raise KeyboardInterrupt\n"
+        "    return real(name, *rest)\n"
+        "builtins.__import__ = at_click\n"
+        "from presenced.clients.cli.main import main; main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", interrupted], capture_output=True, env=dict(os.environ)
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (Exit.INTERRUPTED, b"", b"")
+
+
 def test_letters_that_the_terminal_lacks_end_nothing(presence: Any) -> None:
     presence("follow", FEED, "--title", "Зима 🎧")
     done = program("follows", PYTHONIOENCODING="latin-1")
