@@ -41,8 +41,11 @@ def _act(
     removals: float,
 ) -> tuple[str, str]:
     type_ = rng.choices(
-        ("add", "remove", "recover", "rotate", "share", "cut", "sealing_key", "novelty"),
-        (9, removals, removals / 5, 4, 3, 2, 1, 0.5),
+        (
+            *("add", "remove", "recover", "rotate", "share", "cut"),
+            *("sealing_key", "incarnation", "novelty"),
+        ),
+        (9, removals, removals / 5, 4, 3, 2, 1, 1, 0.5),
     )[0]
     some = ",".join(rng.sample(COLLECTIONS, rng.randint(1, 3)))
     who = rng.choice(names)
