@@ -13,7 +13,6 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import Final
 
-
 _INTERRUPTED: Final = 130
 "as `failure.Exit` has it, which is not imported yet"
 

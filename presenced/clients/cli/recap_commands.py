@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -34,6 +35,16 @@ _RULES: Final = {
 }
 
 
+_FIELDS: Final = {
+    ("follow", "core"): "added",
+    ("follow", "state"): "following",
+    ("session", "core"): "begun",
+}
+"fields that have another name for people"
+
+_DEFAULT_STATES: Final = frozenset({"followed", "open"})
+
+
 @click.command(
     cls=Command,
     examples="""
@@ -59,16 +70,34 @@ def _summary_lines(told: dict[str, Any], rows_max: int | None) -> Iterator[str]:
         yield "Nothing changed while your devices were apart."
         return
     if told["both"]:
-        yield bold("Changed on several devices at once")
+        asks = any(row["asks"] for row in told["both"])
+        yield bold("Changed on several devices at once" + ("   (! asks you)" if asks else ""))
         for row in told["both"][:rows_max]:
             yield from _contest_lines(row)
         yield from _rest(told["both"], told["both_more"], rows_max)
     for key, heading in (("elsewhere", "Changed on other devices"), ("here", "Changed here")):
-        if told[key]:
+        rows = _telling(told[key], told["both"])
+        if rows or told[f"{key}_more"]:
             yield bold(heading)
-            for row in told[key][:rows_max]:
+            for row in rows[:rows_max]:
                 yield f"  {_subject(row)}: {_value(row['field'], row['value'])}{_writer(row)}"
-            yield from _rest(told[key], told[f"{key}_more"], rows_max)
+            yield from _rest(rows, told[f"{key}_more"], rows_max)
+
+
+def _telling(rows: list[dict[str, Any]], both: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without what was said above, and without a state that goes without saying."""
+    said = {(row["map"], row["record"], row["field"]) for row in both}
+    fields = Counter((row["map"], row["record"]) for row in rows)
+    return [
+        row
+        for row in rows
+        if (row["map"], row["record"], row["field"]) not in said
+        and not (
+            row["field"] == "state"
+            and row["value"] in _DEFAULT_STATES
+            and fields[row["map"], row["record"]] > 1
+        )
+    ]
 
 
 def _contest_lines(row: dict[str, Any]) -> Iterator[str]:
@@ -95,7 +124,7 @@ def _command(row: dict[str, Any], lost: dict[str, Any]) -> str:
 def _subject(row: dict[str, Any]) -> str:
     title = cut(row["title"] or row["record"][:_ID_CHARS], _TITLE_CHARS)
     field = row["field"].partition("/")[0]
-    return f"{title}, {'following' if (row['map'], field) == ('follow', 'state') else safe(field)}"
+    return f"{title}, {_FIELDS.get((row['map'], field), safe(field))}"
 
 
 def _writer(row: dict[str, Any]) -> str:

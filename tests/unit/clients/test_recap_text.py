@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from presenced.clients.cli.recap_commands import _value
+from presenced.clients.cli.recap_commands import _summary_lines, _value
 
 
 def progress(position: Any = None, place: Any = None, finished: Any = False) -> dict[str, Any]:
@@ -33,3 +33,38 @@ def test_a_value_in_words_never_takes_a_foreign_shape_for_a_place(
     field: str, value: Any, words: str
 ) -> None:
     assert _value(field, value) == words
+
+
+def changed(field: str, value: Any, *, map_name: str = "follow", **more: Any) -> dict[str, Any]:
+    row = {"map": map_name, "record": "r" * 26, "field": field, "title": "T", "value": value}
+    told = {"device": "d", "device_name": "box", "time": "2026-11-24T20:00:00.000Z"}
+    return row | told | {"rule": "", "asks": False, "losing": []} | more
+
+
+def summary(**lists: list[dict[str, Any]]) -> list[str]:
+    empty: dict[str, Any] = {"both": [], "elsewhere": [], "here": []}
+    more = {"both_more": 0, "elsewhere_more": 0, "here_more": 0}
+    return list(_summary_lines(empty | more | lists, None))
+
+
+def test_a_new_follow_is_one_line_in_words() -> None:
+    lines = summary(elsewhere=[changed("core", {"title": "T"}), changed("state", "followed")])
+    assert len(lines) == 2
+    assert lines[1].startswith("  T, added: T   (box")
+
+
+def test_a_state_that_is_all_that_changed_is_told() -> None:
+    for field in ("followed", "unfollowed"):
+        assert summary(here=[changed("state", field)])[1].startswith(f"  T, following: {field}")
+
+
+def test_what_both_changed_is_told_once() -> None:
+    lost = {"device": "e", "device_name": "laptop", "time": None, "value": "L", "restorable": True}
+    lines = summary(
+        both=[changed("title", "B", rule="latest", asks=True, losing=[lost])],
+        elsewhere=[changed("title", "B"), changed("notify", "all")],
+        here=[changed("title", "L")],
+    )
+    assert sum("title" in line for line in lines) == 2, "the row and its command"
+    assert "asks you" in lines[0]
+    assert not any("Changed here" in line for line in lines)
