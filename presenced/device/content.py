@@ -160,13 +160,15 @@ class Content:
         replica, own = self._shelf.replicas[collection], self._shelf.own_log(collection)
         point, branch = sync.peer_point(own), replica.branch
         held_seq = replica.frontier.held.get(own, (0, b""))[0]
-        if point is None or (
+        is_whole = point is None or (
             point[0] <= held_seq and replica.hash_at(own, point[0]) in (None, point[1])
-        ):
+        )
+        if is_whole or self._gave_up:
             if sync.state is not syncing.State.ADOPTING:
                 peer.sound[collection] = sync.frontiers_heard
                 self.own_is_whole(collection, now)
             return
+        assert point is not None
         self.keep(collection, replica.recover(), now)
         if peer.recover_by_ms is None:
             peer.recover_by_ms = now.mono_ms + RECOVER_MS
@@ -205,19 +207,14 @@ class Content:
         return self.taken()
 
     def _give_up(self, peer: LinkPeer, now: Instant) -> None:
-        """A peer does not send what it says it has of an own log: go on under a new one, once.
+        """A peer does not send what it says it has of an own log: go on under a new one.
 
-        Whoever claims it again is not believed: it could end our logs again and again.
+        Nobody is believed a second time: nobody else writes the new one, and a member that means
+        ill could hold us up again and again.
         """
         peer.recover_by_ms = None
-        if not self._gave_up:
-            self._gave_up = True
-            self._anew(now)
-            return
-        for collection, sync in peer.syncs.items():
-            if peer.is_unsound(collection):
-                peer.sound[collection] = sync.frontiers_heard
-                self.own_is_whole(collection, now)
+        self._gave_up = True
+        self._anew(now)
 
     def _carry_out(
         self,

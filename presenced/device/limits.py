@@ -16,7 +16,7 @@ EARLY_MESSAGES_MAX: Final = 4
 RESUME_MS: Final = 10_000
 "after entries were not taken for lack of room, milliseconds until we ask again"
 
-RECOVER_MS: Final = 30_000
+RECOVER_MS: Final = 10_000
 "how long a peer may send nothing of what it says it has of our own log; then we go on without"
 
 ALERTS_MAX: Final = 100

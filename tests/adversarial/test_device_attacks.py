@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from presenced.clock import Instant
-from presenced.device.edits import Follow
+from presenced.device.edits import Follow, Unfollow
 from presenced.device.effects import CloseLink, LinkNumber
-from presenced.device.limits import EARLY_MESSAGES_MAX
+from presenced.device.limits import EARLY_MESSAGES_MAX, RECOVER_MS
 from presenced.errors import PeerError
 from presenced.ids import COLLECTIONS, Collection, EntryHash, LogId
 from presenced.replica.frontier import Frontier
@@ -182,14 +182,24 @@ def test_a_replayed_message_changes_nothing() -> None:
     assert second.follows() == first.follows()
 
 
-def test_a_frontier_that_claims_everything_gets_nothing_and_costs_nothing() -> None:
-    first, second, line, _, link = attacked()
+def test_a_frontier_that_claims_everything_gets_nothing_and_holds_edits_up_once() -> None:
+    first, second, line, attacker, link = attacked()
     logs = first.machine.membership.members.logs
     claimed = {log: (2**39, EntryHash(b"h" * 32)) for log in logs}
     first.hear(link.number(first), frontier("follows", claimed))
     assert first.machine.alerts == ()
+    first.edit(Follow(uri="https://two.example/"))
+    first.pass_ms(RECOVER_MS)
+    assert len(first.machine.alerts) == 1, "it may have been restored: it has new logs"
+    line, link = Line(first, second), Line(first, attacker)
+    rest(line)
+    assert second.follows().keys() == {"https://two.example/"}
+    logs = first.machine.membership.members.logs
+    claimed = {log: (2**39, EntryHash(b"h" * 32)) for log in logs}
+    first.hear(link.number(first), frontier("follows", claimed))
+    first.edit(Unfollow(uri="https://two.example/"))
+    rest(line)
     goes_on(first, second, line)
-    assert first.machine.work is None or first.machine.work.total > 0
 
 
 def test_other_content_under_the_same_entries_is_an_alert(
