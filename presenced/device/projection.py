@@ -33,6 +33,7 @@ EVENTS_EACH_MAX: Final = 100
 
 def keep_rows(commit: Commit, collection: Collection, outcome: Outcome) -> None:
     """Put an outcome's log, overlay and base rows into a commit."""
+    commit.cuts += outcome.cuts
     commit.entries += outcome.entries
     commit.heads += outcome.heads
     commit.overlay_put += outcome.overlay_put

@@ -142,6 +142,16 @@ class OperationCodec:
         _check_records(ids)
         return ids
 
+    def read_own(self, plaintext: bytes) -> list[Operation]:
+        """What an own entry says; its content was checked when it was sealed."""
+        operations = []
+        for root, record, field, hlc, value, seen in self.canonical_rows(plaintext):
+            named = self._derive(root, value) if record is None else record
+            assert named is not None
+            heard = {LogId(log): at for log, at in seen}
+            operations.append(Operation(root, named, field, hlc, value, heard))
+        return operations
+
     def decode_rows(
         self, rows: Sequence[Any], log: LogId, frontier: Mapping[LogId, int]
     ) -> SnapshotRows:

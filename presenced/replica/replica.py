@@ -11,26 +11,38 @@ Invariant: no remote entry is applied while the overlay holds an edit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain as concatenated
 from typing import Final, TypeAlias
 
 from presenced.clock import Instant
 from presenced.crypto.keys import SigningKey
-from presenced.errors import InvalidValue, Malformed, NotAllowed
+from presenced.errors import InvalidValue, Malformed, NotAllowed, PeerError
 from presenced.ids import Collection, EntryHash, LogId, RecordId, SpaceId, hash_bytes
 from presenced.replica.arrivals import Arrivals, Parked
 from presenced.replica.chain import LogChain
 from presenced.replica.digest import ContentDigest
 from presenced.replica.entry import NO_ENTRY
-from presenced.replica.frontier import Frontier
+from presenced.replica.frontier import Frontier, Point
 from presenced.replica.hlc import HybridClock
 from presenced.replica.ledger import Ledger, Shrank
 from presenced.replica.limits import BASE_TAIL_ENTRIES, OVERLAY_FIELDS_MAX
 from presenced.replica.loading import Recent, load_ledger
 from presenced.replica.operation import OperationCodec
 from presenced.replica.overlay import Overlay
+from presenced.replica.own_log import (
+    Branch,
+    OtherBranch,
+    fallen_edits,
+    ledger_before,
+    made_apart,
+    marked,
+    own_edits_from,
+    own_value_at,
+    take_branch,
+    without_marks,
+)
 from presenced.replica.rows import Alert, AlertKind, BaseChunk, LogHead, Outcome
 from presenced.replica.sealing import seal_operations
 from presenced.replica.seams import RecordNaming, RemovalCut, ReplicaReader, TrustView
@@ -97,6 +109,8 @@ class Replica:
         self._recent = Recent(reader, collection)
         self._arrivals = Arrivals()
         self._views_stale = False
+        self._recovering = False
+        self._other = OtherBranch()
 
     # --- life ---
 
@@ -113,6 +127,8 @@ class Replica:
         self._ledger = self._digest = self._overlay = None
         self._recent = Recent(self._reader, self.collection)
         self._arrivals = Arrivals()
+        self._recovering = False
+        self._other = OtherBranch()
 
     def _loaded(self) -> Ledger:
         if self._ledger is None:
@@ -149,10 +165,13 @@ class Replica:
     def can_seal(self) -> bool:
         """Whether own edits can become entries now: a log that goes on, and a key to write under.
 
-        False while a rotation is owed, or when this device's log was cut, forked or broke a rule.
+        False while a rotation is owed, or when this device's log was cut, forked or broke a rule,
+        or a peer has other entries of it.
         """
         chain = self._own_chain()
         if chain is None or chain.tail or chain.broken_seq or chain.fork_seq:
+            return False
+        if self._other.branch is not None:
             return False
         epoch = self._trust.writing_epoch(self.collection)
         return epoch is not None and self._loaded().keys(epoch) is not None
@@ -167,12 +186,13 @@ class Replica:
         edits = self._checked(operations)
         overlay = self._unsent()
         unsent = overlay.operations()
-        if self.can_seal and (live or len(unsent) + len(edits) > OVERLAY_FIELDS_MAX):
+        due = live or len(unsent) + len(edits) > OVERLAY_FIELDS_MAX
+        if due and self.can_seal and not self._held_back():
             if unsent:
                 edits = {one[:3]: one for one in unsent} | edits
             return self._seal(list(edits.values()), drop=bool(unsent))
         outcome = Outcome()
-        outcome.overlay_put = overlay.put(edits.values())
+        outcome.overlay_put = overlay.put(self._marked(edits.values()))
         for root, record, field in edits:
             outcome.touch(root, record, field)
         return outcome
@@ -194,7 +214,7 @@ class Replica:
     def seal_overlay(self) -> Outcome:
         """Make entries of all unsent edits. Nothing happens if there are none or none can be."""
         unsent = self._unsent().operations()
-        if not unsent or not self.can_seal:
+        if not unsent or not self.can_seal or self._held_back():
             return Outcome()
         return self._seal(unsent, drop=True)
 
@@ -203,6 +223,7 @@ class Replica:
         assert chain is not None
         assert self._own is not None
         outcome = Outcome()
+        operations = without_marks(operations, self._own.log)
         seal_operations(ledger, chain, self._own.signing, operations, outcome)
         if drop:
             outcome.overlay_drop = self._unsent().close()
@@ -216,9 +237,19 @@ class Replica:
         Never raises for what a peer sent: what it broke stands in `Outcome.faults`, and whatever
         was good is kept.
         """
-        assert not len(self._unsent()), "unsent edits must be sealed before remote entries"
+        assert self._recovering or not len(self._unsent()), "seal unsent edits first"
         ledger = self._loaded()
         outcome = Outcome()
+        if self._own is not None and log == self._own.log:
+            try:
+                follow = self._own_entries(first_seq, raws)
+            except PeerError as error:
+                outcome.faults.append(error)
+                return outcome
+            first_seq, raws = first_seq + len(raws) - len(follow), follow
+            if self._other.branch is not None:
+                outcome.alerts.append(self._own_alert(AlertKind.OWN_LOG_DIVERGED))
+            ledger = self._loaded()
         if ledger.chain(log) is None:
             self._arrivals.park(log, first_seq, raws, outcome)
             return outcome
@@ -237,7 +268,7 @@ class Replica:
         ledger = self._loaded()  # under the view that what is committed belongs to
         self._trust = trust
         ledger.view(trust)
-        if len(self._unsent()):
+        if len(self._unsent()) and not self._recovering:
             return self._settled(Outcome(), now.wall_ms, only_shrink=True)
         return self.settle(now)
 
@@ -256,7 +287,7 @@ class Replica:
 
     def settle(self, now: Instant) -> Outcome:
         """Apply whatever waited and may go on now. Seal the overlay first."""
-        assert not len(self._unsent()), "unsent edits must be sealed before remote entries"
+        assert self._recovering or not len(self._unsent()), "seal unsent edits first"
         ledger = self._loaded()
         outcome = Outcome()
         for arrived in self._arrivals.unpark(ledger):
@@ -292,14 +323,158 @@ class Replica:
 
     def _own_alerts(self, outcome: Outcome) -> None:
         assert self._own is not None
+        own = self._own.log
+        if any(alert.kind is AlertKind.FORK and alert.log == own for alert in outcome.alerts):
+            outcome.alerts.append(self._own_alert(AlertKind.OWN_LOG_DIVERGED))
+        if any(entry.log == own for entry in outcome.entries):
+            outcome.alerts.append(self._own_alert(AlertKind.OWN_LOG_AHEAD))
+
+    def _own_alert(self, kind: AlertKind) -> Alert:
         chain = self._own_chain()
-        device = chain.owner.device if chain is not None else None
-        if any(
-            alert.kind is AlertKind.FORK and alert.log == self._own.log for alert in outcome.alerts
-        ):
-            outcome.alerts.append(Alert(AlertKind.OWN_LOG_DIVERGED, self._own.log, device))
-        if any(entry.log == self._own.log for entry in outcome.entries):
-            outcome.alerts.append(Alert(AlertKind.OWN_LOG_AHEAD, self._own.log, device))
+        assert chain is not None
+        return Alert(kind, chain.log, chain.owner.device)
+
+    # --- a restored disk (own_log.py) ---
+
+    @property
+    def own_waits(self) -> bool:
+        """Whether entries of the own log came back that cannot be applied yet."""
+        chain = self._own_chain()
+        return chain is not None and bool(chain.tail)
+
+    @property
+    def branch(self) -> Branch | None:
+        """What a peer has of the own log instead of what we have, as far as it came."""
+        return self._other.branch
+
+    @property
+    def contested(self) -> bool:
+        """Whether an unsent edit was made apart from what came back of the own log."""
+        if self._own is None or not len(self._unsent()):
+            return False
+        log, document = self._own.log, self._loaded().document
+        return any(made_apart(edit, log, document) for edit in self._unsent().operations())
+
+    def _held_back(self) -> bool:
+        """Whether unsent edits must not go into the own log: it is not whole, or not theirs."""
+        return self._recovering or self.contested
+
+    def recover(self) -> Outcome:
+        """A peer has more of the own log: nothing is sealed until `recovered`.
+
+        Entries of others are applied meanwhile, or what lost entries saw could never come; the
+        unsent edits, which did not see them, are marked first.
+        """
+        outcome = Outcome()
+        if not self._recovering:
+            self._recovering = True
+            outcome.overlay_put = self._unsent().put(self._marked(self._unsent().operations()))
+        return outcome
+
+    def recovered(self) -> None:
+        """Nobody has more of the own log than we."""
+        self._recovering = False
+
+    def _marked(self, edits: Iterable[Operation]) -> list[Operation]:
+        """Edits with what they saw of the own log, if that is in doubt."""
+        if not self._recovering or self._own is None:
+            return list(edits)
+        ledger = self._loaded()
+        ledger.document.flush()
+        return [
+            marked(self._unsent().with_mark(edit, self._own.log), self._own.log, ledger.document)
+            for edit in edits
+        ]
+
+    def _own_entries(self, first_seq: int, raws: Sequence[bytes]) -> Sequence[bytes]:
+        """Look at entries of the own log that a peer has; those that follow what is held."""
+        chain = self._own_chain()
+        assert chain is not None
+        if chain.base_seq < first_seq <= chain.start_seq:  # our base hides where they may part
+            ledger = load_ledger(self._new_ledger(), self._reader, self._recent, use_base=False)
+            self._use(ledger)
+            chain = self._own_chain()
+            assert chain is not None
+        return self._other.take(self._loaded(), chain, first_seq, raws)
+
+    def take_over(self, now: Instant) -> Outcome:
+        """Take `branch` for the own log; our entries in its place become unsent edits again.
+
+        Only when all that was decided is on disk; afterwards everything is to be loaded again.
+        """
+        branch, own, outcome = self._other.branch, self._own, Outcome()
+        assert branch is not None
+        assert own is not None
+        ours = own_edits_from(self._loaded(), own.log, branch.first_seq, self._reader)
+        fresh = ledger_before(self._loaded(), self._new_ledger(), self._reader, own.log, branch)
+        edits = {edit[:3]: edit for edit in [*ours, *self._unsent().operations()]}
+        again = [marked(edit, own.log, fresh.document, branch) for edit in edits.values()]
+        outcome.overlay_put = self._unsent().put(again)
+        take_branch(fresh, own.log, branch, now.wall_ms, outcome)
+        self._use(fresh)
+        self._recent = Recent(self._reader, self.collection)
+        return self._finished(outcome)
+
+    @property
+    def fell(self) -> bool:
+        """Whether the own log ended for good, or edits of this device's logs no longer count."""
+        chain = self._own_chain() if self._own_is_cut() else None
+        return chain is not None and (chain.fork_seq > 0 or bool(self._fallen()))
+
+    def take_back(self) -> Outcome:
+        """Edits of this device's logs that no longer count become unsent ones again.
+
+        All unsent ones are marked: they will go into another log.
+        """
+        outcome = Outcome()
+        if self._own is None:
+            return outcome
+        fallen = self._fallen() if self._own_is_cut() else []
+        self._recovering = True
+        edits = {edit[:3]: edit for edit in [*fallen, *self._unsent().operations()]}
+        outcome.overlay_put = self._unsent().put(self._marked(edits.values()))
+        for edit in edits.values():
+            outcome.touch(edit.map, edit.record, edit.field)
+        return outcome
+
+    def begin_log(self, own: OwnLog, trust: TrustView) -> None:
+        """Show unsent edits as those of a new log, until everything is loaded again."""
+        self._own = own
+        self._trust = trust
+        self._loaded().view(trust)
+
+    def _own_is_cut(self) -> bool:
+        return self._own is not None and self._ledger is not None and self._ledger.cut
+
+    def _fallen(self) -> list[Operation]:
+        """Edits of this device's logs that do not count, unless it wrote them again or later."""
+        chain, ledger = self._own_chain(), self._loaded()
+        assert chain is not None
+        device = chain.owner.device
+        own_logs = {log for log, one in ledger.chains.items() if one.owner.device == device}
+        fallen = []
+        for edit in fallen_edits(ledger, own_logs):
+            slots = self.record(edit.map, edit.record).get(edit.field, {})
+            if all(slots[log].hlc < edit.hlc for log in own_logs & slots.keys()):
+                fallen.append(edit)
+        return fallen
+
+    def value_before(self, edit: Operation) -> object:
+        """What the own log said of a marked edit's field when it was made; None: nothing."""
+        chain, ledger = self._own_chain(), self._loaded()
+        assert chain is not None
+        seq = edit.seen.get(chain.log, 0)
+        return None if not seq else own_value_at(ledger, chain, seq, edit, self._reader)
+
+    def ends_of(self, logs: Iterable[LogId]) -> dict[LogId, Point] | None:
+        """Where logs of this device end, to be signed; None if one of them is not whole here."""
+        points = {}
+        for log in logs:
+            one = self._loaded().chains.get(log)
+            if one is None or one.tail or one.fork_seq or not one.held_seq:
+                return None
+            points[log] = (one.held_seq, one.held_hash)
+        return points
 
     def _finished(self, outcome: Outcome) -> Outcome:
         ledger = self._loaded()

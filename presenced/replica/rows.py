@@ -51,6 +51,14 @@ class LogHead(NamedTuple):
         return self.fork_seq > 0
 
 
+class LogCut(NamedTuple):
+    """An own log is taken back: entries from `first_seq` on go before new ones are written."""
+
+    collection: Collection
+    log: LogId
+    first_seq: int
+
+
 class OverlayRow(NamedTuple):
     """One unsent own edit. Replaces the row of the same (collection, map, record, field)."""
 
@@ -131,6 +139,8 @@ class Outcome:
     operation instead of fields: the record is new here and that `core` is all there is of it.
     """
 
+    cuts: list[LogCut] = field(default_factory=list)
+    "entries to be dropped before `entries` are written; the heads stand in `heads`"
     entries: list[StoredEntry] = field(default_factory=list)
     heads: list[LogHead] = field(default_factory=list)
     overlay_put: list[OverlayRow] = field(default_factory=list)
