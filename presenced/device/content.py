@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from presenced.clock import Instant
 from presenced.device.alerts import WORDS, Alerts
+from presenced.device.beginnings import BEGINNINGS, Beginnings
 from presenced.device.commit import Commit, StoreReader
 from presenced.device.effects import Effect, Emit, Event, LinkNumber, SendMessages
 from presenced.device.limits import EARLY_MESSAGES_MAX, RECOVER_MS, RESUME_MS
@@ -21,11 +22,13 @@ from presenced.device.projection import events_of, keep_rows, keep_views
 from presenced.device.recaps import Recaps
 from presenced.device.receipts import RECEIPTS, Receipts
 from presenced.device.shelf import DIGESTS, Shelf
+from presenced.device.sponsoring import Sponsoring
 from presenced.device.work import CatchUp
 from presenced.errors import LimitExceeded, NotAllowed, PeerError, Unauthorized
-from presenced.ids import Collection, show_id
+from presenced.ids import Collection, DeviceId, show_id
 from presenced.replica import sync as syncing
 from presenced.replica.messages import collection_of
+from presenced.replica.replica import Replica
 from presenced.replica.rows import Outcome
 from presenced.replica.sync import SyncMachine
 
@@ -44,6 +47,7 @@ class Content:
         later: Callable[[Later], None],
         drop: Callable[[LinkPeer, PeerError], None],
         anew: Callable[[Instant], None],
+        name_of: Callable[[DeviceId], str],
     ) -> None:
         """`later`: work out once all is on disk. `drop`: end a link for what its peer did.
 
@@ -51,6 +55,7 @@ class Content:
         """
         self.alerts = Alerts()
         self.receipts = Receipts(reader.meta(RECEIPTS))
+        self.beginnings = Beginnings(reader.meta(BEGINNINGS))
         self.catch_up = CatchUp()
         self.immediate: list[Effect] = []
         "effects that wait for no commit"
@@ -63,9 +68,17 @@ class Content:
         self._drop = drop
         self._anew = anew
         self._gave_up = False
+        self._name_of = name_of
+        self._sponsoring = Sponsoring()
+
+    def forget(self) -> None:
+        """Nothing in memory holds: begin again from what is on disk."""
+        self.beginnings = Beginnings(self._reader.meta(BEGINNINGS))
+        self._sponsoring.forget()
 
     def tick(self, peer: LinkPeer, now: Instant) -> None:
         """Time has passed for a link."""
+        self._sponsoring.tick(now)
         if peer.recover_by_ms is not None and now.mono_ms >= peer.recover_by_ms:
             self._give_up(peer, now)
         is_due = peer.resume_at_ms is not None and now.mono_ms >= peer.resume_at_ms
@@ -237,17 +250,15 @@ class Content:
                     self._adopt(peer, collection, effect.chunks, now)
                 case syncing.InSync():
                     self._caught_up(peer, collection, now)
+                    self._seek_snapshot(peer, collection, now)
                 case syncing.DigestWanted():
-                    told = sync.digest_taken(replica.point(), self._shelf.digest(collection), now)
+                    digest = self._shelf.digest(collection)
+                    vouched = self.beginnings.vouches(collection)
+                    told = sync.digest_taken(replica.point(), digest, now, vouched=vouched)
                     self.write_notes()
                     self._carry_out(peer, collection, told, now)
-                case syncing.DigestAgreed():
-                    self.alerts.clear(f"digest-{collection}")
-                case syncing.DigestMismatch():
-                    self.alert(
-                        f"digest-{collection}",
-                        f"{collection} differ from those of another device with the same entries",
-                    )
+                case syncing.DigestAgreed() | syncing.DigestMismatch():
+                    self._compared(peer, collection, effect, now)
 
     def _receive(
         self,
@@ -271,21 +282,120 @@ class Content:
         if outcome.faults:
             raise outcome.faults[0]
 
+    def _compared(
+        self,
+        peer: LinkPeer,
+        collection: Collection,
+        found: syncing.DigestAgreed | syncing.DigestMismatch,
+        now: Instant,
+    ) -> None:
+        """A peer has told its digest at the point where we are."""
+        if peer.device is None:
+            return
+        key = f"digest-{collection}-{show_id(peer.device)}"
+        if isinstance(found, syncing.DigestAgreed):
+            self.alerts.clear(key)
+            self.beginnings.agreed(collection, peer.device, vouched=found.vouched)
+        else:
+            beginning = self.beginnings[collection]
+            ours = "this device"
+            if beginning is not None and beginning.sponsor != peer.device:
+                ours = f"{self._called(beginning.sponsor)} (whose snapshot this device has)"
+            self.alert(
+                key,
+                f"{collection} of {ours} and {self._called(peer.device)} differ"
+                " though both have the same entries",
+            )
+            if found.vouched:
+                self.beginnings.disagreed(collection, peer.device)
+                self._seek_snapshot(peer, collection, now)
+        self.write_notes()
+
+    def _called(self, device: DeviceId) -> str:
+        return self._name_of(device) or show_id(device)
+
+    def _seek_snapshot(self, peer: LinkPeer, collection: Collection, now: Instant) -> None:
+        """Ask a peer for a snapshot if ours does not hold: once at each point of a link."""
+        beginning = self.beginnings[collection]
+        siblings = list(self._shelf.siblings)
+        if beginning is None or peer.device is None or peer.device not in siblings:
+            return
+        if not beginning.yields_to(peer.device, siblings):
+            return
+        own = self._shelf.own_log(collection)
+        point = self._shelf.replicas[collection].point(), peer.syncs[collection].peer_holds(own)
+        if peer.asked.get(collection) == point or any(
+            one.syncs[collection].state is syncing.State.ADOPTING
+            for one in self._links.values()
+            if collection in one.syncs
+        ):
+            return
+        effects = peer.syncs[collection].ask_snapshot()
+        if effects:
+            peer.asked[collection] = point
+            self._carry_out(peer, collection, effects, now)
+
     def _adopt(
         self, peer: LinkPeer, collection: Collection, chunks: Sequence[bytes], now: Instant
     ) -> None:
         """Start from a snapshot; then say where we are, also when it could not be used."""
+        if self._shelf.replicas[collection].frontier.held:
+            self._later(lambda: self._adopt_anew(peer, collection, chunks, now))
+            return
         with suppress(NotAllowed):
-            self.keep(collection, self._shelf.replicas[collection].adopt(chunks), now)
+            outcome = self._shelf.replicas[collection].adopt(chunks)
+            self._note_adopted(collection, outcome, disputed=False)
+            self.keep(collection, outcome, now)
+        self._later(lambda: self._resume([peer], collection, now))
 
-        def resume() -> list[Effect]:
-            sync = peer.syncs.get(collection)
-            if sync is not None and peer.number in self._links:
-                self._carry_out(peer, collection, self._resumed(sync, collection, now), now)
-                self._check_own(peer, collection, now)
+    def _adopt_anew(
+        self, peer: LinkPeer, collection: Collection, chunks: Sequence[bytes], now: Instant
+    ) -> list[Effect]:
+        """Start from a snapshot instead of an earlier one, once all that is decided is on disk."""
+        if not self._pipeline.is_clean:
+            self._later(lambda: self._adopt_anew(peer, collection, chunks, now))
             return self.taken()
+        beginning = self.beginnings[collection]
+        siblings = list(self._shelf.siblings)
+        resumed = [peer]
+        if (
+            collection in self._shelf.replicas
+            and beginning is not None
+            and peer.device in siblings
+            and beginning.yields_to(peer.device, siblings)
+        ):
+            try:
+                outcome = self._shelf.replicas[collection].adopt_anew(chunks)
+            except NotAllowed:
+                pass
+            except PeerError as error:
+                self._drop(peer, error)
+                return self.taken()
+            else:
+                disputed = peer.device in beginning.against and not beginning.stale
+                self._note_adopted(collection, outcome, disputed=disputed)
+                self.keep(collection, outcome, now)
+                resumed = list(self._links.values())
+        self._later(lambda: self._resume(resumed, collection, now))
+        return self.taken()
 
-        self._later(resume)
+    def _note_adopted(self, collection: Collection, outcome: Outcome, *, disputed: bool) -> None:
+        assert outcome.adopted_from is not None
+        self.beginnings.adopted(
+            collection, outcome.adopted_from, outcome.adopted_via, disputed=disputed
+        )
+
+    def _resume(
+        self, peers: Iterable[LinkPeer], collection: Collection, now: Instant
+    ) -> list[Effect]:
+        """Say where we are."""
+        for peer in peers:
+            sync = peer.syncs.get(collection)
+            if sync is None or sync.state is syncing.State.NEW or peer.number not in self._links:
+                continue
+            self._carry_out(peer, collection, self._resumed(sync, collection, now), now)
+            self._check_own(peer, collection, now)
+        return self.taken()
 
     def _sponsor(self, peer: LinkPeer, collection: Collection, now: Instant) -> None:
         """Give a snapshot, once all that is applied, and so would be in it, is on disk."""
@@ -298,11 +408,24 @@ class Content:
                 if not is_durable and not self._pipeline.is_clean:
                     self._later(give)
                 else:
-                    chunks = replica.snapshot()
+                    chunks = self._snapshot_for(peer, replica, now)
                     self._carry_out(peer, collection, sync.send_snapshot(chunks, now), now)
             return self.taken()
 
         self._later(give)
+
+    def _snapshot_for(self, peer: LinkPeer, replica: Replica, now: Instant) -> list[bytes]:
+        """A snapshot to give; none if ours does not hold, or the peer had too many."""
+        beginning = self.beginnings[replica.collection]
+        if peer.device is None or (beginning is not None and beginning.stale):
+            return []
+        return self._sponsoring.chunks(
+            replica,
+            peer.device,
+            now,
+            heads=self._shelf.heads,
+            via=list(self.beginnings.via(replica.collection)),
+        )
 
     def _resumed(
         self, sync: SyncMachine, collection: Collection, now: Instant
@@ -334,6 +457,28 @@ class Content:
         self._recaps.applied(collection, outcome)
         for alert in outcome.alerts:
             self.alert(f"{alert.kind.value}-{show_id(alert.log)}", WORDS[alert.kind])
+        if outcome.rebuilt:
+            self._sponsoring.forget(collection)
+        if replica.loaded and self.beginnings.judged(collection, stale=replica.base_stale):
+            self.seek(now)
+        self._write_beginnings()
+
+    def seek(self, now: Instant) -> None:
+        """Ask for snapshots in the place of those that do not hold."""
+
+        def ask() -> list[Effect]:
+            for peer in list(self._links.values()):
+                for collection in list(peer.syncs):
+                    if peer.number in self._links:
+                        self._seek_snapshot(peer, collection, now)
+            return self.taken()
+
+        if self.beginnings.all and self._links:
+            self._later(ask)
+
+    def _write_beginnings(self) -> None:
+        if (row := self.beginnings.take_row()) is not None:
+            self._pipeline.commit.meta[BEGINNINGS] = row
 
     def alert(self, key: str, words: str) -> None:
         """Tell the owner, once."""
@@ -363,6 +508,7 @@ class Content:
             meta[RECEIPTS] = row
         if (row := self._shelf.take_digests_row()) is not None:
             meta[DIGESTS] = row
+        self._write_beginnings()
 
     def gauge(self, now: Instant) -> None:
         """Measure what is left of catching up, and tell."""

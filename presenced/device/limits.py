@@ -19,6 +19,15 @@ RESUME_MS: Final = 10_000
 RECOVER_MS: Final = 10_000
 "how long a peer may send nothing of what it says it has of our own log; then we go on without"
 
+SNAPSHOT_KEPT_MS: Final = 600_000
+"milliseconds for which a snapshot that was made is given again: a household's devices join at once"
+
+SNAPSHOTS_GIVEN_MS: Final = 3_600_000
+"milliseconds in which one device gets at most `SNAPSHOTS_GIVEN_MAX` snapshots"
+
+SNAPSHOTS_GIVEN_MAX: Final = 12
+"snapshots for one device in `SNAPSHOTS_GIVEN_MS`: each collection four times; then it gets entries"
+
 ALERTS_MAX: Final = 100
 "alerts kept in words; the oldest goes"
 

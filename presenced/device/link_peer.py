@@ -28,6 +28,8 @@ class LinkPeer:
     "collections that have not caught up since this link came up"
     early: dict[Collection, list[bytes]] = field(default_factory=dict)
     "messages that came before our own sync had begun"
+    asked: dict[Collection, tuple[bytes, int]] = field(default_factory=dict)
+    "our point, and what the peer held of our log, when a snapshot was asked for: once at each"
     resume_at_ms: int | None = None
     "when to ask again for what was not taken, by the monotonic clock"
     sound: dict[Collection, int] = field(default_factory=dict)

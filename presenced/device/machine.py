@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from presenced.clock import Entropy, Instant
+from presenced.device.beginnings import Beginning, Standing
 from presenced.device.commit import StoreReader
 from presenced.device.content import Content
 from presenced.device.editing import Editor
@@ -98,6 +99,7 @@ class DeviceMachine:
             later=self._later,
             drop=self._drop_link,
             anew=self._begin_anew,
+            name_of=self.name_of,
         )
         self._lost: DocumentLost | None = None
         "why everything must be loaded again, once the commit in flight has ended"
@@ -287,6 +289,15 @@ class DeviceMachine:
         )
 
     @property
+    def beginnings(self) -> Mapping[Collection, tuple[Beginning, Standing]]:
+        """The collections that began with a snapshot here: from whom, and how that stands."""
+        siblings = self.membership.siblings
+        return {
+            name: (one, one.standing(siblings))
+            for name, one in sorted(self._content.beginnings.all.items())
+        }
+
+    @property
     def work(self) -> Work | None:
         """Catching up, while it lasts."""
         return self._content.catch_up.work
@@ -412,6 +423,7 @@ class DeviceMachine:
             self._content.keep(collection, replica.trust_changed(self.membership.view, now), now)
             if self._content.is_live(collection) and self._content.seal(collection, now):
                 self._content.keep(collection, replica.settle(now), now)
+        self._content.seek(now)
 
     def _pay_debts(self) -> bool:
         """Sign what is owed. True if anything was: the replicas must judge again."""
@@ -533,6 +545,7 @@ class DeviceMachine:
         space, secrets = load_identity(self._reader)
         self.membership = Membership(space=space, secrets=secrets, raws=self._reader.statements())
         self.shelf.forget(self.membership)
+        self._content.forget()
         self.recaps.forget(self.membership)
         self._editor.forget_sittings()
         self._end_links("host-error")

@@ -12,7 +12,7 @@ from presenced.device.commit import StoreReader
 from presenced.device.editing import COLLECTION_OF_MAP
 from presenced.device.membership import Membership
 from presenced.errors import NotAllowed
-from presenced.ids import Collection, DeviceId, LogId, RecordId
+from presenced.ids import Collection, DeviceId, LogId, RecordId, StatementId
 from presenced.presence.naming import ContentNaming
 from presenced.replica.frontier import Frontier
 from presenced.replica.hlc import HybridClock
@@ -67,6 +67,11 @@ class Shelf:
     def siblings(self) -> Mapping[DeviceId, bytes]:
         """The other active devices, with their link keys."""
         return self._membership.siblings
+
+    @property
+    def heads(self) -> tuple[StatementId, ...]:
+        """The membership heads under which the replicas judge."""
+        return self._membership.view.heads
 
     # --- RecordSource ---
 

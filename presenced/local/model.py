@@ -317,6 +317,16 @@ class WorkShown(Answer, frozen=True):
     unit: str
 
 
+class SnapshotShown(Answer, frozen=True):
+    collection: str
+    sponsor: str
+    sponsor_name: str | None
+    state: str
+    """`confirmed`; `provisional`; `only`: no second device could; `disputed`; `stale`."""
+    confirmed_by: str | None
+    disputed_by: list[str]
+
+
 class StatusShown(Answer, frozen=True):
     version: str
     identity: str | None
@@ -334,6 +344,7 @@ class StatusShown(Answer, frozen=True):
     sessions: int
     conflicts: int
     work: list[WorkShown]
+    snapshots: list[SnapshotShown]
     alerts: list[str]
 
 

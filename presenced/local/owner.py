@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, Protocol, TypeVar
 
+from presenced.device.beginnings import Standing
 from presenced.device.edits import Edit, EditResult
 from presenced.ids import Collection, DeviceId, LogId, RecordId
 from presenced.local.events import EventHub
@@ -217,6 +218,18 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotFacts:
+    """A collection that began here with another device's snapshot."""
+
+    collection: Collection
+    sponsor: DeviceId
+    state: Standing
+    confirmer: DeviceId | None
+    against: Sequence[DeviceId]
+    "devices that have other content at the same point"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusFacts:
     """The state of this daemon. Without an identity `identity` and `device` are None."""
 
@@ -238,6 +251,7 @@ class StatusFacts:
     "fields that ask the person"
     work: Sequence[Work] = ()
     alerts: Sequence[str] = ()
+    snapshots: Sequence[SnapshotFacts] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -181,6 +181,17 @@ def status_shown(facts: StatusFacts, names: Names, version: str) -> model.Status
             model.WorkShown(kind=work.kind, done=work.done, total=work.total, unit=work.unit)
             for work in facts.work
         ],
+        snapshots=[
+            model.SnapshotShown(
+                collection=one.collection,
+                sponsor=show_id(one.sponsor),
+                sponsor_name=names.of_device(one.sponsor)[1],
+                state=one.state.value,
+                confirmed_by=None if one.confirmer is None else show_id(one.confirmer),
+                disputed_by=[show_id(device) for device in one.against],
+            )
+            for one in facts.snapshots
+        ],
         alerts=list(facts.alerts),
     )
 

@@ -86,6 +86,10 @@ class Ledger:
         self._keys: dict[EpochId, EntryKeys] = {}
         self._bounds: dict[LogId, tuple[tuple[Bound, ...], ...]] = {}
         self._cut_hashes: dict[tuple[LogId, int], set[EntryHash]] = {}
+        self.base_heads: tuple[StatementId, ...] = ()
+        "the statements under which the base was taken"
+        self._cuts_since: set[tuple[LogId, Bound]] = set()
+        "cuts that the base was taken without"
         self._judge_due = False
         self._changed: set[LogId] = set()
 
@@ -413,6 +417,7 @@ class Ledger:
         """Where standing removals and forks cut the logs of this collection."""
         bounds: dict[LogId, tuple[tuple[Bound, ...], ...]] = {}
         self._cut_hashes = {}
+        self._cuts_since.clear()
         for log, chain in self.chains.items():
             alternatives = {
                 self._bounds_of(chain, removals)
@@ -439,9 +444,24 @@ class Ledger:
             elif seq:
                 self._cut_hashes.setdefault((chain.log, seq), set()).add(digest)
             bounds.append(Bound(removal.id, seq))
+            if chain.base_seq and not self.trust.in_past(removal.given_by, self.base_heads):
+                self._cuts_since.add((chain.log, bounds[-1]))
         if chain.fork_seq:
             bounds.append(Bound(FORK, chain.fork_seq - 1))
+            self._cuts_since.add((chain.log, bounds[-1]))
         return tuple(bounds)
+
+    @property
+    def base_stale(self) -> bool:
+        """Whether the base may hold what no longer counts: a cut that it was taken without."""
+        return any(self._is_stale(log) for log in self._bounds)
+
+    def _is_stale(self, log: LogId) -> bool:
+        base = self.chains[log].base_seq
+        return all(
+            any(bound.seq < base and (log, bound) in self._cuts_since for bound in cuts)
+            for cuts in self._bounds[log]
+        )
 
     def _inside(self, log: LogId, seq: int) -> bool:
         """Whether an entry is inside every cut of an alternative: whatever else it passes."""
@@ -497,9 +517,8 @@ class Ledger:
         )
         for log, chain in self.chains.items():
             chain.allowed_seq = lengths[log]
-        for log, alternatives in self._bounds.items():
-            base = self.chains[log].base_seq
-            if all(any(bound.seq < base for bound in cuts) for cuts in alternatives):
+        for log in self._bounds:
+            if self._is_stale(log):
                 outcome.alerts.append(
                     Alert(AlertKind.BASE_STALE, log, self.chains[log].owner.device)
                 )

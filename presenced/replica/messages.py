@@ -64,6 +64,8 @@ class DigestReceived:
 
     point: bytes
     digest: bytes
+    vouched: bool
+    "the sender read it from the logs, or another device has confirmed the snapshot it began with"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +115,7 @@ def encode_message(collection: Collection, message: Message) -> bytes:
         case Acknowledged():
             body += [message.round, message.count]
         case DigestReceived():
-            body += [message.point, message.digest]
+            body += [message.point, message.digest, message.vouched]
         case SnapshotRequested():
             pass
         case ChunkArrived():
@@ -175,11 +177,13 @@ def _acknowledged(round_: Any, count: Any) -> Message:
     return Acknowledged(round=_number(round_, _ROUND_MAX), count=_number(count, _COUNT_MAX))
 
 
-def _digest(point: Any, digest: Any) -> Message:
+def _digest(point: Any, digest: Any, vouched: Any) -> Message:
     for value in (point, digest):
         if type(value) is not bytes or len(value) != HASH_BYTES:
             raise Malformed("digest: not 32 bytes")
-    return DigestReceived(point=point, digest=digest)
+    if type(vouched) is not bool:
+        raise Malformed("digest: vouched")
+    return DigestReceived(point=point, digest=digest, vouched=vouched)
 
 
 def _snapshot() -> Message:
@@ -204,7 +208,7 @@ _PARSERS: Final[dict[tuple[int, int], Callable[..., Message]]] = {
     (16, 5): _frontier,
     (17, 5): _entries,
     (18, 3): _acknowledged,
-    (19, 3): _digest,
+    (19, 4): _digest,
     (20, 1): _snapshot,
     (21, 5): _chunk,
 }

@@ -18,8 +18,9 @@ from typing import Final, TypeAlias
 
 from presenced.clock import Instant
 from presenced.crypto.keys import SigningKey
-from presenced.errors import InvalidValue, Malformed, NotAllowed, PeerError
-from presenced.ids import Collection, EntryHash, LogId, RecordId, SpaceId, hash_bytes
+from presenced.errors import InvalidValue, NotAllowed, PeerError
+from presenced.ids import Collection, DeviceId, EntryHash, LogId, RecordId, SpaceId, hash_bytes
+from presenced.replica.adopting import adopt_into, follow_up
 from presenced.replica.arrivals import Arrivals, Parked
 from presenced.replica.chain import LogChain
 from presenced.replica.digest import ContentDigest
@@ -47,12 +48,7 @@ from presenced.replica.rows import Alert, AlertKind, BaseChunk, LogHead, Outcome
 from presenced.replica.sealing import seal_operations
 from presenced.replica.seams import RecordNaming, RemovalCut, ReplicaReader, TrustView
 from presenced.replica.slot import Operation, RecordSlots
-from presenced.replica.snapshot import (
-    parse_manifest,
-    place_snapshot,
-    take_snapshot,
-    verify_manifest,
-)
+from presenced.replica.snapshot import take_snapshot
 from presenced.wire import encode_prepared
 
 _Place: TypeAlias = tuple[str, RecordId, str]
@@ -562,15 +558,19 @@ class Replica:
 
     # --- snapshots ---
 
-    def snapshot(self) -> list[bytes]:
-        """The applied document in sealed chunks, manifest first; empty while there is no key."""
+    def snapshot(self, via: Sequence[DeviceId] = ()) -> list[bytes]:
+        """The applied document in sealed chunks, manifest first; empty while there is no key.
+
+        `via`: the devices by whose unconfirmed word this one has its own beginning.
+        """
         ledger = self._loaded()
         epoch = self._trust.writing_epoch(self.collection)
         keys = ledger.keys(epoch) if epoch is not None else None
         if epoch is None or keys is None or self._own is None:
             return []
         assert self._digest is not None
-        return take_snapshot(ledger, self._digest, epoch, keys, self._own.log, self._own.signing)
+        own = self._own
+        return take_snapshot(ledger, self._digest, epoch, keys, own.log, own.signing, via)
 
     @property
     def base_due(self) -> bool:
@@ -599,24 +599,37 @@ class Replica:
         """
         if any(seq for seq, _ in self._loaded().frontier.held.values()):
             raise NotAllowed("a snapshot is adopted by an empty collection only")
-        if not chunks:
-            raise Malformed("snapshot without a manifest")
         outcome = Outcome()
         ledger = self._new_ledger()
-        manifest = parse_manifest(chunks[0])
-        verify_manifest(manifest, ledger)
-        place_snapshot(ledger, manifest, chunks[1:], adopted=True, outcome=outcome)
-        digest = ContentDigest(ledger.document)
-        if digest.digest(self.collection, manifest.heads) != manifest.digest:
-            raise Malformed("snapshot is not what its digest says")
+        digest = adopt_into(ledger, chunks, outcome)
+        return self._adopted(ledger, digest, outcome)
+
+    def adopt_anew(self, chunks: Sequence[bytes]) -> Outcome:
+        """Start from another device's snapshot instead of the one this device started from.
+
+        Only when all that was decided is on disk. What came after the snapshot follows it; what
+        is not on disk one by one is asked for again. Raises as `adopt`, and `NotAllowed` for a
+        snapshot that cannot take the place of ours; nothing was changed then.
+        """
+        before = self._loaded()
+        outcome = Outcome()
+        ledger = self._new_ledger()
+        digest = adopt_into(ledger, chunks, outcome)
+        own = None if self._own is None else self._own.log
+        follow_up(ledger, before, self._reader, own, outcome)
+        self._recent = Recent(self._reader, self.collection)
+        return self._adopted(ledger, digest, outcome)
+
+    def _adopted(self, ledger: Ledger, digest: ContentDigest, outcome: Outcome) -> Outcome:
         self._ledger, self._digest = ledger, digest
-        sponsor = self._trust.log_owner(manifest.sponsor)
-        assert sponsor is not None
-        outcome.adopted_from = sponsor.device
-        outcome.base = _base_rows(self.collection, chunks)
         ledger.all_changed()
         ledger.take_changed(outcome)
         return outcome
+
+    @property
+    def base_stale(self) -> bool:
+        """Whether a cut reaches below the snapshot this device started from, as far as is known."""
+        return self._ledger is not None and self._ledger.base_stale
 
 
 def _is_inside(head: LogHead, removal: RemovalCut) -> bool:

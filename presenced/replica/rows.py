@@ -160,6 +160,8 @@ class Outcome:
     "acceptance shrank: the document was built anew, every view of the collection is stale"
     adopted_from: DeviceId | None = None
     "the device whose snapshot this one started from"
+    adopted_via: tuple[DeviceId, ...] = ()
+    "the devices by whose unconfirmed word that device has it"
     paused: bool = False
     "a bound was reached and entries were not taken: ask the peer again later"
     alerts: list[Alert] = field(default_factory=list)

@@ -56,6 +56,11 @@ class RemovalCut(Protocol):
         """Last (seq, hash) inside, per log; a log not named is cut at 0; None: open."""
         ...
 
+    @property
+    def given_by(self) -> StatementId:
+        """The statement that gives the cut: the removal itself, or a `cut`."""
+        ...
+
 
 class TrustView(Protocol):
     """What membership says, at one moment. Immutable: a change is a new view."""

@@ -7,9 +7,10 @@ name and key, gaps filled with GC structs, so that content and clocks equal ever
 entries apply in any order. The digest in the manifest is computed again before anything is kept.
 
 Layout. Chunk 0, the manifest: canonical `[body, signature]`, body = `[1, space, collection, epoch,
-sponsor log, logs, heads, digest, chunk hashes]`, a log = `[log, seq, hash, clock end, declared,
-heads]`. Chunks 1…: the sealed, compressed `[log, [[map, record, field, clock, [seq, hlc, value,
-seen]], …]]`. Covered slots are kept: history shows them, and their log may write on.
+sponsor log, logs, heads, digest, chunk hashes, via]`, a log = `[log, seq, hash, clock end,
+declared, heads]`; `via` are devices by whose word alone the sponsor has it. Chunks 1…: the sealed,
+compressed `[log, [[map, record, field, clock, [seq, hlc, value, seen]], …]]`. Covered slots are
+kept: history shows them, and their log may write on.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from presenced.ids import (
     HASH_BYTES,
     ID_BYTES,
     Collection,
+    DeviceId,
     EntryHash,
     EpochId,
     LogId,
@@ -84,6 +86,8 @@ class Manifest:
     digest: bytes
     chunks: tuple[bytes, ...]
     "hash of each sealed chunk"
+    via: tuple[DeviceId, ...]
+    "the devices by whose unconfirmed word the sponsor has it; sorted"
     body: bytes
     signature: bytes
 
@@ -98,6 +102,7 @@ def take_snapshot(
     keys: EntryKeys,
     sponsor: LogId,
     signing: SigningKey,
+    via: Sequence[DeviceId] = (),
 ) -> list[bytes]:
     """The chunks of a snapshot of what is applied and flushed, manifest first."""
     sealed = [
@@ -133,6 +138,7 @@ def take_snapshot(
             list(heads),
             digest.digest(ledger.collection, heads),
             [hash_bytes(CHUNK_DOMAIN, chunk) for chunk in sealed],
+            sorted(via),
         ]
     )
     return [encode_prepared([body, signing.sign(MANIFEST_DOMAIN, body)]), *sealed]
@@ -175,17 +181,19 @@ def parse_manifest(raw: bytes) -> Manifest:
     if len(signature) != SIGNATURE_BYTES:
         raise Malformed("snapshot: signature")
     value = decode(body)
-    if type(value) is not list or len(value) != 9 or value[0] != SNAPSHOT_VERSION:
+    if type(value) is not list or len(value) != 10 or value[0] != SNAPSHOT_VERSION:
         raise Malformed("not a snapshot of version 1")
-    _, space, collection, epoch, sponsor, logs, heads, digest, chunks = value
+    _, space, collection, epoch, sponsor, logs, heads, digest, chunks, via = value
     for identifier in (space, epoch, sponsor):
         _sized(identifier, ID_BYTES)
-    if type(chunks) is not list or type(logs) is not list:
-        raise Malformed("snapshot: logs or chunks")
+    if type(chunks) is not list or type(logs) is not list or type(via) is not list:
+        raise Malformed("snapshot: logs, chunks or devices")
     if len(chunks) > BASE_CHUNKS_MAX:
         raise LimitExceeded("base-chunks", str(len(chunks)))
     if len(logs) > FRONTIER_LOGS_MAX:
         raise LimitExceeded("frontier-logs", str(len(logs)))
+    if len(via) > PAST_ITEMS_MAX:
+        raise LimitExceeded("past-items", str(len(via)))
     points = tuple(_log_point(one) for one in logs)
     if any(one.log >= other.log for one, other in pairwise(points)):
         raise Malformed("snapshot: logs are not sorted")
@@ -198,6 +206,7 @@ def parse_manifest(raw: bytes) -> Manifest:
         heads=_statement_ids(heads),
         digest=_sized(digest, HASH_BYTES),
         chunks=tuple(_sized(chunk, HASH_BYTES) for chunk in chunks),
+        via=tuple(DeviceId(_sized(device, ID_BYTES)) for device in via),
         body=body,
         signature=signature,
     )
@@ -246,6 +255,7 @@ def place_snapshot(
         raise Unauthorized("snapshot under a key that is not here")
     if len(chunks) != len(manifest.chunks):
         raise Malformed("snapshot: chunks are missing")
+    ledger.base_heads = manifest.heads
     frontier = {point.log: point.seq for point in manifest.logs}
     cursors: dict[LogId, int] = {}
     for point in manifest.logs:
@@ -260,9 +270,10 @@ def place_snapshot(
         value = ledger.codec.canonical_rows(plaintext)
         if type(value) is not list or len(value) != 2:
             raise Malformed("snapshot: chunk")
-        log, rows = value
-        if type(log) is not bytes or log not in cursors:
+        name, rows = value
+        if type(name) is not bytes or name not in cursors:
             raise Malformed("snapshot: chunk of an unknown log")
+        log = LogId(name)
         if type(rows) is not list or not 0 < len(rows) <= BASE_SLOTS_PER_CHUNK:
             raise Malformed("snapshot: chunk")
         chain = ledger.chains[log]

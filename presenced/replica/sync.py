@@ -12,6 +12,7 @@ older rounds are void. That is the one way out of everything that went wrong on 
 not taken for lack of room, a snapshot that could not be used), so there are no special cases.
 
 A device that has nothing may ask for a snapshot; its peer holds its streams back until then.
+So may later a device whose own beginning, a snapshot, no longer holds (`ask_snapshot`).
 After a second without news both sides tell their digest; equal points must have equal digests.
 
 Invariants: 1. streams never go back within a round; 2. bytes sent and not acknowledged stay within
@@ -106,6 +107,7 @@ TRANSITIONS: Final[dict[tuple[State, type], frozenset[State]]] = {
     (State.ADOPTING, EntriesArrived): frozenset({State.ADOPTING}),
     (State.ADOPTING, Acknowledged): frozenset({State.ADOPTING}),
     (State.ADOPTING, DigestReceived): frozenset({State.ADOPTING}),
+    (State.ADOPTING, SnapshotRequested): frozenset({State.LIVE}),
     (State.SPONSORING, SnapshotRequested): frozenset({State.SPONSORING}),
     (State.SPONSORING, FrontierReceived): frozenset({State.LIVE, State.SPONSORING}),
     (State.SPONSORING, EntriesArrived): frozenset({State.SPONSORING}),
@@ -167,8 +169,9 @@ class SyncMachine:
         # telling
         self._in_sync = False
         self._quiet_at: int | None = None
-        self._own_digest: tuple[bytes, bytes] | None = None
-        self._peer_digest: tuple[bytes, bytes] | None = None
+        self._own_digest: tuple[bytes, bytes, bool] | None = None
+        self._peer_digest: tuple[bytes, bytes, bool] | None = None
+        "point, digest, vouched"
 
     # --- inputs ---
 
@@ -235,13 +238,23 @@ class SyncMachine:
         self._chunks = deque((index, len(chunks), raw) for index, raw in enumerate(chunks))
         return self._decide()
 
-    def digest_taken(self, point: bytes, digest: bytes, now: Instant) -> list[Effect]:
-        """Answer `DigestWanted`."""
-        if self.state is not State.LIVE or self._own_digest == (point, digest):
+    def ask_snapshot(self) -> list[Effect]:
+        """Ask a peer that is level for a snapshot, to start from anew. Nothing while busy."""
+        if self.state is not State.LIVE:
             return []
-        self._own_digest = (point, digest)
+        self.state = State.ADOPTING
+        self._snapshot, self._snapshot_bytes = [], 0
+        return [self._message(SnapshotRequested())]
+
+    def digest_taken(
+        self, point: bytes, digest: bytes, now: Instant, *, vouched: bool
+    ) -> list[Effect]:
+        """Answer `DigestWanted`. `vouched`: as `DigestReceived` says."""
+        if self.state is not State.LIVE or self._own_digest == (point, digest, vouched):
+            return []
+        self._own_digest = (point, digest, vouched)
         return [
-            self._message(DigestReceived(point=point, digest=digest)),
+            self._message(DigestReceived(point=point, digest=digest, vouched=vouched)),
             *self._compare_digests(),
         ]
 
@@ -325,8 +338,12 @@ class SyncMachine:
             case Acknowledged():
                 return self._acknowledged(message)
             case DigestReceived():
-                self._peer_digest = (message.point, message.digest)
+                self._peer_digest = (message.point, message.digest, message.vouched)
                 return self._compare_digests()
+            case SnapshotRequested() if self.state is State.ADOPTING:
+                # Both asked: neither has what the other wants.
+                self.state, self._snapshot = State.LIVE, []
+                return self._greet(self._frontier, now, 0, adopts=False)
             case SnapshotRequested():
                 self.state = State.SPONSORING
                 return [SnapshotWanted()]
@@ -442,8 +459,8 @@ class SyncMachine:
             return []
         self._peer_digest = None
         if ours[1] == theirs[1]:
-            return [DigestAgreed(ours[0])]
-        return [DigestMismatch(ours[0], ours[1], theirs[1])]
+            return [DigestAgreed(ours[0], theirs[2])]
+        return [DigestMismatch(ours[0], ours[1], theirs[1], theirs[2])]
 
     # --- deciding what to send: the same whatever happened ---
 
@@ -452,8 +469,12 @@ class SyncMachine:
         self._slots = slots
         self._said = {log: seq for log, (seq, _) in frontier.held.items()}
         self._adopts = adopts and not frontier.held
-        for log, (seq, _) in frontier.held.items():
-            self._ends[log] = max(self._ends.get(log, 0), seq)
+        for log in [log for log, seq in self._ends.items() if seq > self._said.get(log, 0)]:
+            # A snapshot taken anew holds less of a log: what is gone cannot be sent.
+            self._streams.pop(log, None)
+            del self._ends[log]
+        for log, seq in self._said.items():
+            self._ends[log] = seq
             if self._round and not (log == self._own and log in self._forked):
                 self._stream(log)
         self._own_round += 1

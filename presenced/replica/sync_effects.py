@@ -47,6 +47,8 @@ class DigestWanted:
 @dataclass(frozen=True, slots=True)
 class DigestAgreed:
     point: bytes
+    vouched: bool
+    "the peer's digest stands on more than another device's unconfirmed word"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class DigestMismatch:
     point: bytes
     ours: bytes
     theirs: bytes
+    vouched: bool
+    "as in `DigestAgreed`"
 
 
 Effect: TypeAlias = (

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from presenced.device.beginnings import Standing
 from presenced.errors import NotSetUp, StoreCorrupt, StoreError
+from presenced.ids import show_id
 from presenced.local.owner import Check
 from presenced.runtime.discovery import Discovery
 from presenced.runtime.home import Home
@@ -17,6 +19,23 @@ DAMAGED: Final = (
     "Stop presenced and check the disk. Then put back a copy of the file, or move it and the files "
     "beside it away and run `presence join`: your other devices have all that was synced."
 )
+
+
+_SNAPSHOTS: Final = {
+    Standing.PROVISIONAL: (
+        "no second device has confirmed it yet",
+        "Let this device meet another one of yours.",
+    ),
+    Standing.DISPUTED: (
+        "another device has other content",
+        "See the alerts; remove the device that you do not trust.",
+    ),
+    Standing.STALE: (
+        "a removal reaches below it, so it may hold what no longer counts",
+        "Let this device meet another one of yours: it takes a new snapshot by itself.",
+    ),
+}
+"what to say of a snapshot, and what to do; of one that is confirmed, or the only one, nothing"
 
 
 async def run_checks(
@@ -144,6 +163,16 @@ def _content(home: Home) -> Iterator[Check]:
             detail=alert,
             next_step="See `presence devices` and remove what you do not know.",
         )
+    for collection, (beginning, standing) in machine.beginnings.items():
+        if standing in _SNAPSHOTS:
+            name = machine.name_of(beginning.sponsor) or show_id(beginning.sponsor)
+            words, next_step = _SNAPSHOTS[standing]
+            yield Check(
+                name="snapshot",
+                status="warn",
+                detail=f"{collection} began with a snapshot of {name}: {words}",
+                next_step=next_step,
+            )
     conflicts = home.reader.counts().conflicts
     if conflicts:
         yield Check(

@@ -21,6 +21,7 @@ from presenced.local.owner import (
     PairingRequest,
     Pending,
     SessionQuery,
+    SnapshotFacts,
     StatusFacts,
     Work,
 )
@@ -226,6 +227,7 @@ class MachineService:
         identity = device = None
         alerts: Sequence[str] = ()
         work: Sequence[Work] = ()
+        snapshots: Sequence[SnapshotFacts] = ()
         try:
             machine = home.driver.machine
         except NotSetUp:
@@ -243,6 +245,16 @@ class MachineService:
                 quarantined=sum(one.quarantined for one in held),
             )
             alerts = machine.alerts
+            snapshots = [
+                SnapshotFacts(
+                    collection=collection,
+                    sponsor=one.sponsor,
+                    state=standing,
+                    confirmer=one.confirmer,
+                    against=sorted(one.against),
+                )
+                for collection, (one, standing) in machine.beginnings.items()
+            ]
             if (going := machine.work) is not None:
                 work = [Work(kind=going.kind, done=going.done, total=going.total, unit=going.unit)]
         return StatusFacts(
@@ -262,6 +274,7 @@ class MachineService:
             conflicts=counts.conflicts,
             work=work,
             alerts=alerts,
+            snapshots=snapshots,
         )
 
     async def doctor(self) -> Sequence[Check]:

@@ -67,6 +67,10 @@ class TestRemoval:
     id: StatementId
     cut: Mapping[LogId, tuple[int, EntryHash]] | None
 
+    @property
+    def given_by(self) -> StatementId:
+        return self.id
+
 
 @dataclass(frozen=True, slots=True)
 class OpenTrust:

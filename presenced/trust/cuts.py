@@ -23,34 +23,39 @@ class Removal:
     id: StatementId
     cuts: Mapping[Collection, tuple[Cut, ...]]
     "per collection the cuts that all bind; empty: open"
+    given_by: Mapping[Collection, tuple[StatementId, ...]]
+    "the statement that gives each of them"
 
 
 def removals_of(
     register: Register, standing: Standing, counting: Counting
 ) -> dict[DeviceId, tuple[Removal, ...]]:
     """Per removed device its standing removals, by id."""
-    later: dict[tuple[StatementId, DeviceId, Collection], list[Cut]] = {}
+    later: dict[tuple[StatementId, DeviceId, Collection], dict[StatementId, Cut]] = {}
     for statement in register.known:
         body = statement.body
         if isinstance(body, CutOff) and counting.verdicts[statement.id].counts:
-            later.setdefault((body.removal, body.device, body.collection), []).append(body.cut)
+            place = (body.removal, body.device, body.collection)
+            later.setdefault(place, {})[statement.id] = body.cut
     found: dict[DeviceId, tuple[Removal, ...]] = {}
     for device, removals in standing.removals.items():
-        found[device] = tuple(
-            Removal(
-                id=id_,
-                cuts={
-                    name: _binding(
-                        register.dag[id_].removes[device].get(name),
-                        later.get((id_, device, name), []),
-                    )
-                    for name in COLLECTIONS
-                },
-            )
-            for id_ in removals
-        )
+        found[device] = tuple(_removal(register, device, id_, later) for id_ in removals)
     return found
 
 
-def _binding(own: Cut | None, later: list[Cut]) -> tuple[Cut, ...]:
-    return tuple(later) if own is None else (own,)
+def _removal(
+    register: Register,
+    device: DeviceId,
+    id_: StatementId,
+    later: Mapping[tuple[StatementId, DeviceId, Collection], Mapping[StatementId, Cut]],
+) -> Removal:
+    own = register.dag[id_].removes[device]
+    cuts: dict[Collection, Mapping[StatementId, Cut]] = {
+        name: {id_: own[name]} if name in own else later.get((id_, device, name), {})
+        for name in COLLECTIONS
+    }
+    return Removal(
+        id=id_,
+        cuts={name: tuple(some.values()) for name, some in cuts.items()},
+        given_by={name: tuple(some) for name, some in cuts.items()},
+    )

@@ -42,6 +42,8 @@ class RemovalCut:
     id: StatementId
     cut: Cut | None
     "a log that is not named is cut before its first entry; None: open"
+    given_by: StatementId
+    "the statement that gives the cut: the removal itself, or a `cut`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,8 @@ def log_ends(
             for log, owner in owners.items():
                 if owner.device == device and log not in earlier:
                     cut[log] = WHOLE_LOG
-            ends.setdefault((device, collection), []).append(RemovalCut(id=statement.id, cut=cut))
+            end = RemovalCut(id=statement.id, cut=cut, given_by=statement.id)
+            ends.setdefault((device, collection), []).append(end)
     return {key: tuple(cuts) for key, cuts in ends.items()}
 
 

@@ -198,7 +198,13 @@ class Members:
         if any(collection not in one.blame for one in admissions):
             return (binding,)
         return tuple(
-            (*binding, *(RemovalCut(id=id_, cut={}) for id_ in sorted(one.blame[collection])))
+            (
+                *binding,
+                *(
+                    RemovalCut(id=id_, cut={}, given_by=id_)
+                    for id_ in sorted(one.blame[collection])
+                ),
+            )
             for one in admissions
         )
 
@@ -206,9 +212,12 @@ class Members:
         found: list[RemovalCut] = []
         for removal in self.removals(device):
             cuts = removal.cuts[collection]
-            found.extend(RemovalCut(id=removal.id, cut=cut) for cut in cuts)
+            found.extend(
+                RemovalCut(id=removal.id, cut=cut, given_by=by)
+                for cut, by in zip(cuts, removal.given_by[collection], strict=True)
+            )
             if not cuts:
-                found.append(RemovalCut(id=removal.id, cut=None))
+                found.append(RemovalCut(id=removal.id, cut=None, given_by=removal.id))
         return found
 
     def _counted(self) -> list[Statement]:

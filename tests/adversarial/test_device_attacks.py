@@ -218,7 +218,7 @@ def test_other_content_under_the_same_entries_is_an_alert(
     first.pass_ms(2_000)
     second.pass_ms(2_000)
     rest(line)
-    assert any("follows differ" in alert for alert in first.machine.alerts)
+    assert any("follows of this device" in alert for alert in first.machine.alerts)
     assert "alert" in first.kinds()
     monkeypatch.setattr(Replica, "digest", digest)
     first.edit(Follow(uri="https://two.example/"))

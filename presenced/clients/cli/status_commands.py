@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -68,6 +68,14 @@ def _status_lines(facts: dict[str, Any]) -> Iterator[str]:
     yield from _attention(facts)
 
 
+_SNAPSHOTS: Final = {
+    "provisional": "no second device has confirmed it yet",
+    "disputed": "another device has other content",
+    "stale": "a removal reaches below it; a new one is needed",
+}
+"what to say of a snapshot by its state; of others nothing"
+
+
 def _attention(facts: dict[str, Any]) -> Iterator[str]:
     pending = facts["pending"]
     if pending["unsent"]:
@@ -76,6 +84,10 @@ def _attention(facts: dict[str, Any]) -> Iterator[str]:
         yield f"pending    waiting for what they build on: {_changes(pending['waiting'])}"
     if pending["quarantined"]:
         yield f"pending    of removed devices, set apart: {_changes(pending['quarantined'])}"
+    for one in facts.get("snapshots", ()):
+        if (words := _SNAPSHOTS.get(one["state"])) is not None:
+            sponsor = safe(one["sponsor_name"] or one["sponsor"])
+            yield f"snapshot   {safe(one['collection'])} came from {sponsor}: {words}"
     if facts["conflicts"]:
         records = "1 record" if facts["conflicts"] == 1 else f"{facts['conflicts']} records"
         yield f"asks       values differ in {records}; see `presence summary`"

@@ -36,7 +36,7 @@ MESSAGES: list[Message] = [
     FrontierReceived(frontier=FRONTIER, slots=9, adopts=True),
     EntriesArrived(round=1, log=LOG, first_seq=3, raws=(b"x", b"y")),
     Acknowledged(round=2, count=5),
-    DigestReceived(point=bytes(32), digest=b"d" * 32),
+    DigestReceived(point=bytes(32), digest=b"d" * 32, vouched=True),
     SnapshotRequested(),
     ChunkArrived(round=1, index=1, count=3, raw=b"chunk"),
 ]

@@ -54,7 +54,7 @@ MESSAGES: list[Message] = [
     FrontierReceived(frontier=Frontier(), slots=0, adopts=False),
     EntriesArrived(round=1, log=LogId(bytes(16)), first_seq=1, raws=(b"x",)),
     Acknowledged(round=0, count=0),
-    DigestReceived(point=bytes(32), digest=bytes(32)),
+    DigestReceived(point=bytes(32), digest=bytes(32), vouched=True),
     SnapshotRequested(),
     ChunkArrived(round=1, index=0, count=1, raw=b"x"),
 ]
@@ -109,7 +109,9 @@ class End:
                 case DigestWanted():
                     replica = self.device.replica
                     self.perform(
-                        self.machine.digest_taken(replica.point(), replica.digest(), self.now)
+                        self.machine.digest_taken(
+                            replica.point(), replica.digest(), self.now, vouched=True
+                        )
                     )
                 case _:
                     self.events.append(effect)
@@ -436,8 +438,10 @@ def test_equal_frontiers_with_unequal_content_are_an_alert() -> None:
     link.run()
     point = one.replica.point()
     assert point == other.replica.point()
-    link.one.perform(link.one.machine.digest_taken(point, bytes(32), one.now))
-    link.other.perform(link.other.machine.digest_taken(point, bytes(31) + b"\x01", other.now))
+    link.one.perform(link.one.machine.digest_taken(point, bytes(32), one.now, vouched=True))
+    link.other.perform(
+        link.other.machine.digest_taken(point, bytes(31) + b"\x01", other.now, vouched=True)
+    )
     link.run()
     assert any(isinstance(event, DigestMismatch) for event in link.one.events)
     assert any(isinstance(event, DigestMismatch) for event in link.other.events)
@@ -447,8 +451,10 @@ def test_digests_of_unequal_points_are_not_compared() -> None:
     one, other = _pair()
     link = Link(End(one), End(other))
     link.run()
-    link.one.perform(link.one.machine.digest_taken(bytes(32), bytes(32), one.now))
-    link.other.perform(link.other.machine.digest_taken(b"p" * 32, b"d" * 32, other.now))
+    link.one.perform(link.one.machine.digest_taken(bytes(32), bytes(32), one.now, vouched=True))
+    link.other.perform(
+        link.other.machine.digest_taken(b"p" * 32, b"d" * 32, other.now, vouched=True)
+    )
     link.run()
     assert all(isinstance(event, InSync) for event in link.one.events + link.other.events)
 
