@@ -23,6 +23,10 @@ from presenced.limits import NESTING_MAX
 
 Value: TypeAlias = "bool | int | float | str | bytes | list[Value] | dict[str, Value] | None"
 
+CONTAINERS_MAX: Final = 64 * 1024
+"""lists and maps in one value: as many as a field's 64 KiB can hold, and more than any message of
+1 MiB has. A message of empty lists would take a hundred times its size, and seconds to walk"""
+
 _BIGINT_EXT: Final = 1
 _INT64_MIN: Final = -(2**63)
 _UINT64_MAX: Final = 2**64 - 1
@@ -51,13 +55,18 @@ def encode_prepared(value: Any) -> bytes:
 
 def decode(data: bytes, *, depth_max: int = NESTING_MAX) -> Any:
     """The value of canonical bytes. Raises `Malformed` for any other bytes."""
+    listed, mapped = None, _sorted_map
+    if len(data) > CONTAINERS_MAX:  # a shorter one cannot hold more
+        budget = _Budget()
+        listed, mapped = budget.listed, budget.mapped
     try:
         value = msgpack.unpackb(
             data,
             raw=False,
             strict_map_key=False,
             use_list=True,
-            object_pairs_hook=_sorted_map,
+            list_hook=listed,
+            object_pairs_hook=mapped,
             ext_hook=unpack_extension,
         )
         if not _shallow(value, depth_max):
@@ -111,6 +120,28 @@ def unpack_extension(code: int, data: bytes | memoryview) -> int:
     if _INT64_MIN <= value <= _UINT64_MAX:
         raise Malformed("small integer written as a big one")
     return value
+
+
+class _Budget:
+    """Ends the decoding of a value that has too many parts, as soon as it does."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = CONTAINERS_MAX
+
+    def listed(self, items: list[Any]) -> list[Any]:
+        self._spend()
+        return items
+
+    def mapped(self, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+        self._spend()
+        return _sorted_map(pairs)
+
+    def _spend(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise Malformed("too many lists and maps")
 
 
 def _sorted_map(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
