@@ -49,5 +49,11 @@ BUSY_MS: Final = 2_000
 SEQ_BITS: Final = 40
 "an entry's place is its log's number above this many bits of seq"
 
+ENTRY_START_BYTES: Final = 20
+"of an entry: the version and the epoch, the same for thousands of entries"
+
+STARTS_KEPT: Final = 256
+"starts of entries that a connection remembers; there is one per epoch"
+
 KNOWN_BATCH: Final = 500
 "ids looked up with one statement"

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from presenced.device.commit import PAGE_ROWS_MAX, FollowQuery, ListOrder, SessionQuery
 from presenced.errors import CallerError, Malformed
-from presenced.store.packing import FOLLOW_COLUMNS, SESSION_COLUMNS
+from presenced.store.packing import FOLLOW_COLUMNS, SESSION_COLUMNS, USUAL_KIND
 from presenced.wire import decode, encode
 
 KEY_COLUMNS: Final = 2
@@ -110,6 +110,8 @@ class ListPage:
 def follow_list(query: FollowQuery) -> ListPage:
     """Raises `BadCursor`."""
     page = _page("follow", FOLLOW_COLUMNS, query)
+    if query.kind is not None:
+        page.only("kind IS ?", None if query.kind == USUAL_KIND else query.kind)
     if query.state is not None:
         page.only("NOT unfollowed" if query.state == "followed" else "unfollowed")
     if query.tag is not None:
@@ -120,6 +122,8 @@ def follow_list(query: FollowQuery) -> ListPage:
 def session_list(query: SessionQuery) -> ListPage:
     """Raises `BadCursor`."""
     page = _page("session", SESSION_COLUMNS, query)
+    if query.kind is not None:
+        page.only("kind = ?", query.kind)
     if query.state is not None:
         page.only("NOT ended" if query.state == "open" else "ended")
     return page
@@ -130,8 +134,6 @@ def _page(table: str, columns: str, query: FollowQuery | SessionQuery) -> ListPa
     page = ListPage(table, columns, query.order, limit)
     if query.after is not None:
         page.only_after(query.after)
-    if query.kind is not None:
-        page.only("kind = ?", query.kind)
     if query.conflicts_only:
         page.only("conflicts IS NOT NULL")
     if query.text:

@@ -11,6 +11,9 @@ from presenced.presence.views import FollowRow, SessionRow
 from presenced.wire import decode, encode_prepared
 
 FOLLOW_COLUMNS = "record, uri, title, kind, unfollowed, notify, tags, conflicts, updated_ms"
+USUAL_KIND = "feed"
+"of a follow: stored as NULL"
+
 SESSION_COLUMNS = "record, kind, uri, title, ended, aliases, conflicts, updated_ms, rest"
 
 
@@ -20,7 +23,7 @@ def follow_columns(row: FollowRow) -> tuple[Any, ...]:
         row.record,
         row.uri,
         row.title,
-        row.kind,
+        None if row.kind == USUAL_KIND else row.kind,
         row.state != "followed",
         None if row.notify == "default" else row.notify,
         _list(tags) if tags else None,
@@ -35,7 +38,7 @@ def follow_from(columns: Sequence[Any]) -> FollowRow:
         record,
         uri,
         title,
-        kind,
+        kind or USUAL_KIND,
         "unfollowed" if unfollowed else "followed",
         notify or "default",
         _texts(tags),

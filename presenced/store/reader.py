@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from presenced.presence.views import FollowRow, SessionRow
 from presenced.replica.hlc import Hlc
 from presenced.replica.rows import ForkProof, LogHead, OverlayRow
 from presenced.store.connection import errors_named
-from presenced.store.limits import KNOWN_BATCH, SEQ_BITS
+from presenced.store.limits import KNOWN_BATCH, SEQ_BITS, STARTS_KEPT
 from presenced.store.lists import KEY_COLUMNS, follow_list, session_list
 from presenced.store.packing import (
     FOLLOW_COLUMNS,
@@ -41,7 +42,7 @@ class Reader:
     def __init__(self, connection: apsw.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-
+        self._start = lru_cache(STARTS_KEPT)(self._read_start)
         connection.create_scalar_function("fold", _fold, 1, deterministic=True)
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -102,15 +103,21 @@ class Reader:
         raws: list[bytes] = []
         size = 0
         with errors_named(self._path):
-            for place, raw in self._connection.execute(
-                "SELECT place, raw FROM entry WHERE place BETWEEN ? AND ? ORDER BY place",
+            for place, start, rest in self._connection.execute(
+                "SELECT place, start, raw FROM entry WHERE place BETWEEN ? AND ? ORDER BY place",
                 (begin | first_seq, begin | ((1 << SEQ_BITS) - 1)),
             ):
+                raw = rest if start is None else self._start(start) + rest
                 size += len(raw)
                 if place != begin | (first_seq + len(raws)) or (raws and size > bytes_max):
                     break
                 raws.append(raw)
         return raws
+
+    def _read_start(self, number: int) -> bytes:
+        [(raw,)] = self._rows("SELECT raw FROM entry_start WHERE number = ?", (number,))
+        assert isinstance(raw, bytes)
+        return raw
 
     def overlay(self, collection: Collection) -> list[OverlayRow]:
         return [

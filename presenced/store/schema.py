@@ -5,7 +5,8 @@ Rules of this file:
 2. before a migration that changes rows, a copy of the file is kept; it goes once that is on disk.
 
 Ids are stored as their 16 bytes, log ids once, in `log`. Views have a number (their order of
-arrival) and a unique index over the id: hashed ids as primary keys cost ten times as much.
+arrival) and a unique index over the id: hashed ids as primary keys cost ten times as much. What
+all entries of an epoch begin with is stored once, in `entry_start`.
 """
 
 from __future__ import annotations
@@ -79,6 +80,31 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     );
     CREATE INDEX session_asks ON session (number) WHERE conflicts IS NOT NULL;
     CREATE TABLE summary (only_one INTEGER PRIMARY KEY CHECK (only_one = 1), raw BLOB NOT NULL);
+    """,
+    ),
+    Migration(  # what entries begin with, once for all; older rows have theirs in `raw`
+        changes_rows=False,
+        sql="""
+    CREATE TABLE entry_start (number INTEGER PRIMARY KEY, raw BLOB NOT NULL UNIQUE);
+    ALTER TABLE entry ADD COLUMN start INTEGER REFERENCES entry_start;
+    """,
+    ),
+    Migration(  # the usual kind takes no space: NULL
+        changes_rows=True,
+        sql="""
+    CREATE TABLE newer (
+        number INTEGER PRIMARY KEY, record BLOB NOT NULL UNIQUE, uri TEXT NOT NULL,
+        title TEXT NOT NULL, kind TEXT, unfollowed INTEGER NOT NULL, notify TEXT,
+        tags TEXT, conflicts TEXT, updated_ms INTEGER NOT NULL
+    );
+    INSERT INTO newer
+        SELECT number, record, uri, title, nullif(kind, 'feed'), unfollowed, notify, tags,
+            conflicts, updated_ms
+        FROM follow ORDER BY number;
+    DROP TABLE follow;
+    ALTER TABLE newer RENAME TO follow;
+    CREATE INDEX follow_gone ON follow (number) WHERE unfollowed;
+    CREATE INDEX follow_asks ON follow (number) WHERE conflicts IS NOT NULL;
     """,
     ),
 )

@@ -8,6 +8,7 @@ deleted from `meta` (the root key) is overwritten in the file at once, and the l
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import apsw
@@ -23,8 +24,10 @@ from presenced.store.limits import (
     CACHE_KIB,
     CHECKPOINT_PAGES_MAX,
     CHECKPOINT_QUIET_PAGES,
+    ENTRY_START_BYTES,
     LOG_BYTES_KEPT,
     SEQ_BITS,
+    STARTS_KEPT,
 )
 from presenced.store.packing import (
     FOLLOW_COLUMNS,
@@ -66,6 +69,8 @@ class Writer:
         self._connection = connection
         self._path = path
         self._numbers: dict[tuple[Collection, LogId], int] = {}
+        self._start = lru_cache(STARTS_KEPT)(self._keep_start)
+        "number of the first bytes of an entry"
         self._log_pages = 0
         self._cache_kib = CACHE_KIB
         self._erasing = False
@@ -84,6 +89,7 @@ class Writer:
                 self._erasing |= None in commit.meta.values()
             except BaseException:
                 self._numbers.clear()
+                self._start.cache_clear()
                 if self._connection.in_transaction:  # a full disk may have ended it already
                     execute("ROLLBACK")
                 raise
@@ -168,9 +174,13 @@ class Writer:
             )
         if commit.entries:
             self._connection.executemany(
-                "INSERT INTO entry VALUES (?,?)",
+                "INSERT INTO entry (place, raw, start) VALUES (?,?,?)",
                 (
-                    (self._number(entry.collection, entry.log) << SEQ_BITS | entry.seq, entry.raw)
+                    (
+                        self._number(entry.collection, entry.log) << SEQ_BITS | entry.seq,
+                        entry.raw[ENTRY_START_BYTES:],
+                        self._start(entry.raw[:ENTRY_START_BYTES]),
+                    )
                     for entry in commit.entries
                 ),
             )
@@ -194,6 +204,14 @@ class Writer:
                 [summary.ended_ms, summary.more, [row_to_bytes(row) for row in summary.rows]]
             )
             self._connection.execute("INSERT OR REPLACE INTO summary VALUES (1, ?)", (raw,))
+
+    def _keep_start(self, raw: bytes) -> int:
+        self._connection.execute("INSERT OR IGNORE INTO entry_start (raw) VALUES (?)", (raw,))
+        [(number,)] = self._connection.execute(
+            "SELECT number FROM entry_start WHERE raw = ?", (raw,)
+        ).fetchall()
+        assert isinstance(number, int)
+        return number
 
     def _number(self, collection: Collection, log: LogId) -> int:
         key = (collection, log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from presenced.device.commit import Commit
 from presenced.ids import Collection, EntryHash, LogId, RecordId, hash_bytes
@@ -10,6 +11,10 @@ from presenced.presence.views import FollowRow, SessionRow
 from presenced.replica.rows import LogHead, StoredEntry
 
 LOG = LogId(b"a log of 16 byte")
+
+
+EPOCH_START: Final = b"\x96\x01\xc4\x10" + hash_bytes(b"pd/test-epoch", size=16)
+"what the entries of an epoch begin with"
 
 
 def record_id(number: int) -> RecordId:
@@ -76,12 +81,12 @@ def stored_session(
 
 
 def stored_entry(seq: int, size: int = 300, *, collection: Collection = "follows") -> StoredEntry:
-    """An entry of `LOG`; its bytes do not compress and say which it is."""
+    """An entry of `LOG` of one epoch; its other bytes do not compress and say which it is."""
     filler = b"".join(
         hash_bytes(b"pd/test-bytes", seq.to_bytes(8, "big"), part.to_bytes(4, "big"))
         for part in range(size // 32 + 1)
     )
-    return StoredEntry(collection, LOG, seq, entry_hash(seq), filler[:size])
+    return StoredEntry(collection, LOG, seq, entry_hash(seq), (EPOCH_START + filler)[:size])
 
 
 def log_head(seq: int, *, collection: Collection = "follows") -> LogHead:

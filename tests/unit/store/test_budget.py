@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from presenced.crypto.database_key import DatabaseKey
@@ -14,6 +15,20 @@ SINGLE = 1_000
 
 BULK_ENTRY_BYTES = 75
 "of one operation in an entry of a thousand"
+
+
+SINGLE_ENTRY_BYTES = 362
+"of one edit whose URI and title have 150 bytes"
+
+
+def edit_of_150_bytes(seq: int) -> Commit:
+    row = stored_follow(seq + 1_000_000)
+    title = row.title.ljust(150 - len(row.uri), ".")
+    return replace(
+        single_edit(seq),
+        entries=[stored_entry(seq, SINGLE_ENTRY_BYTES)],
+        follows=[row._replace(title=title)],
+    )
 
 
 def size(path: Path) -> int:
@@ -47,7 +62,7 @@ async def test_bulk_and_single_edits_stay_within_their_budget_of_bytes(
     async with open_store(path, key) as store:
         first = BULK // 1_000 + 1
         for seq in range(first, first + SINGLE):
-            await store.commit(single_edit(seq))
+            await store.commit(edit_of_150_bytes(seq))
     assert (size(path) - full) / SINGLE <= 600
 
 

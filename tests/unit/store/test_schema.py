@@ -139,7 +139,7 @@ async def test_each_step_of_an_older_file_is_told_and_a_new_file_is_not(
     migrate(
         connection,
         old,
-        (MIGRATIONS[0], ADDS, REWRITES),
+        (*MIGRATIONS, ADDS, REWRITES),
         tell=lambda done, total: told.append((done, total)),
     )
     connection.close()
@@ -157,7 +157,7 @@ async def test_a_step_that_takes_long_is_told_again(
     slow = Migration(sql=f"CREATE TABLE t AS {many} SELECT x FROM n;", changes_rows=False)
     told: list[tuple[int, int]] = []
     connection = connect(old, key, writable=True)
-    migrate(connection, old, (MIGRATIONS[0], slow), tell=lambda *now: told.append(now))
+    migrate(connection, old, (*MIGRATIONS, slow), tell=lambda *now: told.append(now))
     assert told.count((0, 1)) > 3
     assert told[-1] == (1, 1)
     told.clear()
