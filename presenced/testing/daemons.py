@@ -38,6 +38,17 @@ READY_SECONDS_MAX: Final = 30.0
 _LOG_TAIL_CHARS: Final = 4_000
 
 
+_OUTER: Final = (
+    "PRESENCED_",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_",
+    "CREDENTIALS_",
+    "COVERAGE_",
+    "COV_CORE_",
+)
+"variables of a daemon or a test around us"
+
+
 class ScratchDaemon:
     """One daemon with a home of its own; `start` it, `kill` it, `start` it again."""
 
@@ -56,6 +67,8 @@ class ScratchDaemon:
         self.listen = listen
         self.programs = programs or Path(sys.executable).parent
         self.log_file = home.with_name(f"{home.name}.log")
+        self.variables: dict[str, str] = {}
+        "of its environment, besides what it takes from ours"
         self.process: subprocess.Popen[bytes] | None = None
         self.ready: dict[str, Any] = {}
 
@@ -149,9 +162,8 @@ class ScratchDaemon:
 
     def environment(self) -> dict[str, str]:
         """The environment of its programs: this home, and nothing of an outer daemon."""
-        outer = ("PRESENCED_", "NOTIFY_SOCKET", "WATCHDOG_", "COVERAGE_", "COV_CORE_")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(outer)}
-        return kept | {"PRESENCED_HOME": str(self.home), "NO_COLOR": "1"}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_OUTER)}
+        return kept | {"PRESENCED_HOME": str(self.home), "NO_COLOR": "1"} | self.variables
 
     def presence(
         self, *arguments: str, text: str = "", seconds: float = COMMAND_SECONDS_MAX

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from presenced.config import PASSPHRASE_CREDENTIAL
 from presenced.testing.conversation import wait_until
 from presenced.testing.daemons import ScratchDaemon, scratch_daemons
 
@@ -149,6 +150,49 @@ def test_a_wrong_key_is_named_and_the_database_not_touched(set_up: ScratchDaemon
     assert database.read_bytes() == content
     key.write_bytes(good)
     assert still_there(set_up)
+
+
+def credential_of(daemon: ScratchDaemon, passphrase: str) -> None:
+    """Give it the credential as a service manager does: a directory, in it a file of that name."""
+    directory = daemon.home.with_name("credentials")
+    directory.mkdir(exist_ok=True)
+    file = directory / PASSPHRASE_CREDENTIAL
+    file.unlink(missing_ok=True)
+    file.write_text(passphrase)
+    file.chmod(0o400)
+    daemon.variables = {"CREDENTIALS_DIRECTORY": str(directory)}
+
+
+def test_a_passphrase_credential_wraps_the_key_and_is_asked_for_at_every_start(
+    daemon: ScratchDaemon,
+) -> None:
+    credential_of(daemon, "correct horse\n")
+    daemon.start()
+    daemon.ask("init", "--name", "home")
+    daemon.ask("follow", "https://example.org/kept", "--title", "Kept")
+    assert daemon.status()["key_protection"] == "passphrase"
+    assert daemon.stop() == 0
+    daemon.variables = {}
+    assert PASSPHRASE_CREDENTIAL in refused(daemon)
+    credential_of(daemon, "battery staple\n")
+    assert "passphrase" in refused(daemon)
+    credential_of(daemon, "correct horse\n")
+    assert still_there(daemon)
+
+
+def test_a_key_file_becomes_a_wrapped_one_when_it_is_asked_for_and_a_file_again(
+    set_up: ScratchDaemon,
+) -> None:
+    (key,) = set_up.home.glob("*.key")
+    choice = set_up.home / "presenced.toml"
+    for protection in ("passphrase", "key-file"):
+        choice.write_text(f'key_protection = "{protection}"\n')
+        credential_of(set_up, "correct horse")
+        before = key.read_bytes()
+        assert still_there(set_up)
+        assert set_up.status()["key_protection"] == protection
+        assert key.read_bytes() != before
+        assert set_up.stop() == 0
 
 
 def test_without_any_network_everything_local_works(set_up: ScratchDaemon) -> None:
