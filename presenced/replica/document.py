@@ -23,11 +23,12 @@ from presenced.limits import RECORD_FIELDS_MAX
 from presenced.replica.operation import CORE, decode_slot
 from presenced.replica.slot import Operation, Slot
 from presenced.replica.yjs_update import (
+    VAR_UINTS,
     KeyShape,
     Section,
     encode_update,
-    length_prefix,
     shown_records,
+    var_uint,
 )
 from presenced.wire import encode_prepared
 
@@ -160,7 +161,7 @@ class Document:
                 stamp += 1
             return
         head, tail, packed = lane.shape.first_head, lane.shape.tail, lane.key << _KEY_SHIFT | stamp
-        lengths = map(length_prefix, stored)
+        lengths = [VAR_UINTS[size] if size < 1024 else var_uint(size) for size in map(len, stored)]
         section.pieces += chain.from_iterable(
             zip(repeat(head), texts, repeat(tail), lengths, stored, strict=False)
         )
@@ -174,10 +175,10 @@ class Document:
         self, writer: Writer, operations: Sequence[Operation], records: Sequence[RecordId]
     ) -> Lane | None:
         """The lane of operations of one map and field, if each is the first of its record."""
-        first = operations[0]
-        root, field = first.map, first.field
-        if any(one[0] != root or one[2] != field for one in operations):
+        named = {(one[0], one[2]) for one in operations}
+        if len(named) > 1:
             return None
+        root, field = named.pop()
         lane = writer.lanes.get((root, field)) or self._lane(writer, root, field)
         distinct = set(records)
         is_new = len(distinct) == len(records) and lane.records.keys().isdisjoint(distinct)

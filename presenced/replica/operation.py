@@ -131,7 +131,10 @@ class OperationCodec:
                     if pair == (root, CORE)
                 ]
             )
-            for i, derived in zip(at, self._derive_all(root, [values[i] for i in at]), strict=True):
+            found = self._derive_all(root, [values[i] for i in at])
+            if len(at) == len(ids) == records.count(None) and None not in found:
+                return [*found]  # type: ignore[list-item]  # an import, its ids all there
+            for i, derived in zip(at, found, strict=True):
                 if derived is None:
                     continue
                 if ids[i] is not None:

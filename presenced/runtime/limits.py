@@ -12,3 +12,7 @@ PROMPT_BYTES_MAX: Final = 16 * 1024
 
 CLOSE_SECONDS_MAX: Final = 1.0
 "how long a last frame may take to leave when a connection ends"
+
+READ_BYTES: Final = 512 * 1024
+"""taken from a link at a time, about one bulk message: a commit that ended meanwhile is followed
+by the next one before more is read"""

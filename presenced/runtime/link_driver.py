@@ -16,7 +16,12 @@ from presenced.device.effects import LinkNumber
 from presenced.ids import DeviceId, show_id
 from presenced.log import log
 from presenced.runtime.device_driver import DeviceDriver
-from presenced.runtime.limits import CLOSE_SECONDS_MAX, OUTGOING_BYTES_MAX, PROMPT_BYTES_MAX
+from presenced.runtime.limits import (
+    CLOSE_SECONDS_MAX,
+    OUTGOING_BYTES_MAX,
+    PROMPT_BYTES_MAX,
+    READ_BYTES,
+)
 from presenced.runtime.streams import ByteStream, closed_after
 from presenced.trust.link import (
     Effect,
@@ -148,7 +153,10 @@ class LinkDriver:
             if not data:
                 self._perform(self._machine.end_of_stream(now))
                 return
-            self._perform(self._machine.receive_bytes(data, now))
+            for start in range(0, len(data), READ_BYTES):
+                if start:
+                    await trio.lowlevel.checkpoint()
+                self._perform(self._machine.receive_bytes(data[start : start + READ_BYTES], now))
 
     async def _write(self) -> None:
         """Send what is queued, in order, until the link is closed and all is sent."""

@@ -21,8 +21,8 @@ the interpreter while the main thread is busy, so that one by one nothing is wri
 CHECKPOINT_QUIET_PAGES: Final = 256
 "1 MiB of log: copied into the database file once nobody is writing"
 
-CHECKPOINT_PAGES_MAX: Final = 4_096
-"16 MiB of log: copied into the database file at once, between two commits"
+CHECKPOINT_PAGES_MAX: Final = 8_192
+"32 MiB of log, more than 100,000 edits: copied into the database file at once, between commits"
 
 LOG_BYTES_KEPT: Final = 1024 * 1024
 """the -wal file keeps about this much: written over, it needs no new blocks, so syncing it is

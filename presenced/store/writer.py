@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from itertools import chain as concatenated
 from pathlib import Path
 
 import apsw
@@ -26,6 +27,7 @@ from presenced.store.limits import (
     CHECKPOINT_QUIET_PAGES,
     ENTRY_START_BYTES,
     LOG_BYTES_KEPT,
+    ROWS_TOGETHER,
     SEQ_BITS,
     STARTS_KEPT,
 )
@@ -37,12 +39,15 @@ from presenced.store.packing import (
 )
 from presenced.wire import encode
 
-_UPSERT_FOLLOW = f"""
-    INSERT INTO follow ({FOLLOW_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)
+_UPSERT_FOLLOWS = {
+    rows: f"""
+    INSERT INTO follow ({FOLLOW_COLUMNS}) VALUES {",".join(["(?,?,?,?,?,?,?,?,?)"] * rows)}
     ON CONFLICT (record) DO UPDATE SET uri=excluded.uri, title=excluded.title,
         kind=excluded.kind, unfollowed=excluded.unfollowed, notify=excluded.notify,
         tags=excluded.tags, conflicts=excluded.conflicts, updated_ms=excluded.updated_ms
 """  # noqa: S608 (constants)
+    for rows in ROWS_TOGETHER
+}
 
 _UPSERT_SESSION = f"""
     INSERT INTO session ({SESSION_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)
@@ -195,8 +200,12 @@ class Writer:
                 self._connection.execute("DELETE FROM follow")
             elif collection == "sessions":
                 self._connection.execute("DELETE FROM session")
-        if commit.follows:
-            self._connection.executemany(_UPSERT_FOLLOW, map(follow_columns, commit.follows))
+        at = 0
+        for rows, upsert in _UPSERT_FOLLOWS.items():
+            while at + rows <= len(commit.follows):
+                columns = map(follow_columns, commit.follows[at : at + rows])
+                self._connection.execute(upsert, tuple(concatenated.from_iterable(columns)))
+                at += rows
         if commit.sessions:
             self._connection.executemany(_UPSERT_SESSION, map(session_columns, commit.sessions))
         if (summary := commit.summary) is not None:

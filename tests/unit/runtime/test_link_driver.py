@@ -11,7 +11,7 @@ import trio.lowlevel
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from presenced.device.effects import LinkNumber
-from presenced.runtime.limits import CLOSE_SECONDS_MAX, PROMPT_BYTES_MAX
+from presenced.runtime.limits import CLOSE_SECONDS_MAX, PROMPT_BYTES_MAX, READ_BYTES
 from presenced.runtime.link_driver import LinkDriver
 from presenced.testing.link_doubles import Device, MemoryPeers, link_machine
 from presenced.testing.memory_house import MemoryStream, TrioClock, stream_pair
@@ -99,6 +99,30 @@ async def test_both_sides_come_up_and_messages_keep_their_order(
     first.device.output.send_messages([b"one", b"two" * 100_000, b"three"])
     await wait_all_tasks_blocked()
     assert second.device.happened[1:] == [b"one", b"two" * 100_000, b"three"]
+
+
+async def test_others_have_their_turn_between_bulk_messages_that_came_together(
+    mock_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    first, second = await linked(nursery)
+    heard_before: list[int] = []
+
+    async def other() -> None:
+        while len(second.device.happened) < 4:
+            heard_before.append(len(second.device.happened))
+            await trio.lowlevel.checkpoint()
+
+    bulk = [bytes(READ_BYTES)] * 3
+    second.stream.reads = False
+    first.device.output.send_messages(bulk)
+    await wait_all_tasks_blocked()
+    assert len(second.stream._unread) > 3 * READ_BYTES
+    second.stream.reads = True
+    second.stream._wake()
+    nursery.start_soon(other)
+    await wait_all_tasks_blocked()
+    assert second.device.happened[1:] == bulk
+    assert {2, 3} & set(heard_before)
 
 
 async def test_a_small_message_leaves_in_the_tick_that_caused_it(

@@ -19,6 +19,7 @@ from presenced.store.limits import (
     CHECKPOINT_PAGES_MAX,
     CHECKPOINT_QUIET_PAGES,
     LOG_BYTES_KEPT,
+    ROWS_TOGETHER,
 )
 from presenced.store.schema import migrate
 from presenced.store.writer import Writer
@@ -52,6 +53,18 @@ def test_a_commit_never_copies_the_log_itself(writer: Writer, path: Path) -> Non
         writer.write(single_edit(seq))
     assert log_pages(path) > 1_000  # SQLite's own bound
     assert path.read_bytes() == before
+
+
+def test_follows_written_together_are_all_there_and_the_last_of_each_counts(
+    writer: Writer, connection: apsw.Connection
+) -> None:
+    count = sum(ROWS_TOGETHER) + 3
+    rows = [stored_follow(number) for number in range(count)]
+    again = [stored_follow(number, title="again") for number in range(0, count, 7)]
+    writer.write(Commit(follows=[*rows, *again]))
+    found = connection.execute("SELECT record, title FROM follow ORDER BY number").fetchall()
+    titles = {row.record: row.title for row in [*rows, *again]}
+    assert found == [(row.record, titles[row.record]) for row in rows]
 
 
 def test_the_log_is_tidied_when_it_holds_a_mebibyte(writer: Writer, path: Path) -> None:
