@@ -58,8 +58,9 @@ SYNC_WAITING_BYTES_MAX: Final = 4 * 1024 * 1024
 SYNC_FAULTS_MAX: Final = 16
 "statements of one link that do not verify, until the link is closed"
 
-SYNC_NEW_BYTES_MAX: Final = 64 * 1024 * 1024
-"new statements taken from one link: some 300,000 honest ones; the next link may go on"
+SYNC_NEW_BYTES_MAX: Final = 4 * 1024 * 1024
+"""new statements taken from one link: some 15,000 honest ones, more than a space of 32 devices signs
+in ten years, and their pasts take 30 MiB (it grows with the square); the next link may go on"""
 
 SEALING_KEYS_KEPT_MAX: Final = 64
 "sealing keys of one device, current and former; they rotate monthly"
