@@ -59,8 +59,8 @@ SYNC_FAULTS_MAX: Final = 16
 "statements of one link that do not verify, until the link is closed"
 
 SYNC_NEW_BYTES_MAX: Final = 4 * 1024 * 1024
-"""new statements taken from one link: some 15,000 honest ones, more than a space of 32 devices signs
-in ten years, and their pasts take 30 MiB (it grows with the square); the next link may go on"""
+"""new statements taken from one link: some 15,000 honest ones, what 32 devices sign in ten years;
+their pasts take 30 MiB, which grows with the square. The next link may go on"""
 
 SEALING_KEYS_KEPT_MAX: Final = 64
 "sealing keys of one device, current and former; they rotate monthly"
