@@ -46,6 +46,7 @@ from presenced.trust.pairing_terms import (
     Added,
     Admit,
     CandidateSeen,
+    Effect,
     FailureType,
     Joiner,
     PairingFailed,
@@ -201,6 +202,34 @@ def test_a_hidden_middle_shows_other_words_on_the_two_screens() -> None:
 
 # --- a peer that has the code and lies ---
 
+Word = Approval | Refusal | Statements | Stored | Finished
+
+
+def _machine(pair: BytePair, side: int) -> PairingMachine:
+    machine = pair.machines[side]
+    assert isinstance(machine, PairingMachine)
+    return machine
+
+
+def _say(pair: BytePair, side: int, *messages: Word) -> Effect:
+    """A side says these, whatever its machine would; the other's last effect is returned."""
+    liar = _machine(pair, side)
+    pair.perform(side, [liar._say(encode_message(message)) for message in messages])
+    pair.settle()
+    last: Effect = pair.seen[1 - side][-1]
+    return last
+
+
+def _only_approving(side: int) -> BytePair:
+    """Both people say yes; what a side is asked to commit after that it never does."""
+    pair = pairing_pair(joiner(NEW), sponsor(OLD))
+    with_people(pair)
+    pair.react[side] = lambda effect: (
+        _machine(pair, side).approve(START) if isinstance(effect, CandidateSeen) else []
+    )
+    pair.run()
+    return pair
+
 
 def _lying_joiner(certificate: bytes) -> Joiner:
     return Joiner(
@@ -246,57 +275,38 @@ def test_a_certificate_with_another_static_key_than_the_handshakes_is_never_admi
 @pytest.mark.parametrize(
     "message", [Approval(), Refusal(), Statements((b"s",), True), Stored(), Finished()]
 )
-def test_words_out_of_turn_end_it_without_an_admission(message: Approval) -> None:
+def test_words_out_of_turn_end_it_without_an_admission(message: Word) -> None:
     """The peer knows the code and speaks before the people have decided."""
     pair = pairing_pair(joiner(NEW), sponsor(OLD))
     pair.run()
-    liar = pair.machines[0]
-    assert isinstance(liar, PairingMachine)
-    pair.perform(0, [liar._say(encode_message(message))])
-    pair.settle()
+    last = _say(pair, 0, message)
     assert not any(isinstance(effect, Admit | Added) for effect in pair.seen[1])
     if not isinstance(message, Approval):
-        assert isinstance(pair.seen[1][-1], PairingFailed)
+        assert isinstance(last, PairingFailed)
 
 
 @pytest.mark.parametrize("liar_side", [0, 1])
 def test_an_approval_said_twice_or_with_a_strange_certificate_ends_it(liar_side: int) -> None:
     pair = pairing_pair(joiner(NEW), sponsor(OLD))
     pair.run()
-    liar = pair.machines[liar_side]
-    assert isinstance(liar, PairingMachine)
     certificate = NEW.certificate(OLD.device, SpaceId(b"a space of tests"))
     said = [Approval(certificate)] * 2 if liar_side == 0 else [Approval(certificate)]
-    pair.perform(liar_side, [liar._say(encode_message(message)) for message in said])
-    pair.settle()
-    assert isinstance(pair.seen[1 - liar_side][-1], PairingFailed)
+    assert isinstance(_say(pair, liar_side, *said), PairingFailed)
 
 
 def test_an_evidence_frame_has_no_place_in_an_enrolment() -> None:
     pair = pairing_pair(joiner(NEW), sponsor(OLD))
     pair.run()
-    liar = pair.machines[0]
-    assert isinstance(liar, PairingMachine)
-    assert liar._channel is not None
-    pair.perform(0, [SendBytes(liar._channel.seal_evidence(b"?"))])
+    channel = _machine(pair, 0)._channel
+    assert channel is not None
+    pair.perform(0, [SendBytes(channel.seal_evidence(b"?"))])
     pair.settle()
     assert isinstance(pair.seen[1][-1], PairingFailed)
 
 
 def test_a_refusal_after_the_decision_ends_it_as_an_interruption() -> None:
-    pair = pairing_pair(joiner(NEW), sponsor(OLD))
-    with_people(pair)
-    pair.react[1] = lambda effect: (
-        pair.machines[1].approve(START)  # type: ignore[attr-defined]
-        if isinstance(effect, CandidateSeen)
-        else []
-    )
-    pair.run()
-    liar = pair.machines[0]
-    assert isinstance(liar, PairingMachine)
-    pair.perform(0, [liar._say(encode_message(Refusal()))])
-    pair.settle()
-    last = pair.seen[1][-1]
+    pair = _only_approving(1)
+    last = _say(pair, 0, Refusal())
     assert isinstance(last, PairingFailed)
     assert last.type is FailureType.INTERRUPTED
 
@@ -339,34 +349,14 @@ def test_an_unknown_failure_in_clear_is_the_peers_fault() -> None:
 
 
 def test_a_joiner_cannot_say_finished_to_its_sponsor_nor_stored_before_it_got_anything() -> None:
-    pair = pairing_pair(joiner(NEW), sponsor(OLD))
-    with_people(pair)
-    pair.react[0] = lambda effect: (
-        pair.machines[0].approve(START)  # type: ignore[attr-defined]
-        if isinstance(effect, CandidateSeen)
-        else []
-    )
-    pair.run()
-    liar = pair.machines[0]
-    assert isinstance(liar, PairingMachine)
-    assert liar.state is State.STORING
-    pair.perform(0, [liar._say(encode_message(Finished()))])
-    pair.settle()
-    assert isinstance(pair.seen[1][-1], PairingFailed)
+    pair = _only_approving(0)
+    assert _machine(pair, 0).state is State.STORING
+    assert isinstance(_say(pair, 0, Finished()), PairingFailed)
 
 
 def test_a_flood_of_statements_ends_the_enrolment() -> None:
-    pair = pairing_pair(joiner(NEW), sponsor(OLD))
-    with_people(pair)
-    pair.react[1] = lambda effect: (
-        pair.machines[1].approve(START)  # type: ignore[attr-defined]
-        if isinstance(effect, CandidateSeen)
-        else []
-    )
-    pair.run()
-    flooder = pair.machines[1]
-    assert isinstance(flooder, PairingMachine)
-    pair.perform(1, flooder.admitted([b"s"] * (JOIN_STATEMENTS_MAX + 1), START))
+    pair = _only_approving(1)
+    pair.perform(1, _machine(pair, 1).admitted([b"s"] * (JOIN_STATEMENTS_MAX + 1), START))
     pair.settle()
     last = pair.seen[0][-1]
     assert isinstance(last, PairingFailed)
