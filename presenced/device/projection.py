@@ -27,6 +27,9 @@ from presenced.replica.replica import Replica
 from presenced.replica.rows import Outcome
 from presenced.replica.slot import Operation
 
+TAKEN: Final = "taken-"
+"meta row per collection: what was taken from each device today"
+
 EVENTS_EACH_MAX: Final = 100
 "records of one outcome that are told one by one"
 
@@ -42,6 +45,8 @@ def keep_rows(commit: Commit, collection: Collection, outcome: Outcome) -> None:
     if outcome.base is not None:
         commit.base[collection] = [chunk.raw for chunk in outcome.base]
     commit.forks += outcome.forks
+    if outcome.taken is not None:
+        commit.meta[TAKEN + collection] = outcome.taken
 
 
 def keep_views(commit: Commit, collection: Collection, outcome: Outcome, replica: Replica) -> int:

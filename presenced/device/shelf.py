@@ -11,6 +11,7 @@ from typing import Final
 from presenced.device.commit import StoreReader
 from presenced.device.editing import COLLECTION_OF_MAP
 from presenced.device.membership import Membership
+from presenced.device.projection import TAKEN
 from presenced.errors import NotAllowed
 from presenced.ids import Collection, DeviceId, LogId, RecordId, StatementId
 from presenced.presence.naming import ContentNaming
@@ -54,6 +55,7 @@ class Shelf:
                 naming=self._naming,
                 trust=self._membership.view,
                 clock=self._clock,
+                taken=self._reader.meta(TAKEN + collection),
             )
 
     def forget(self, membership: Membership) -> None:

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from presenced.clock import Instant
 from presenced.errors import PeerError, Unauthorized
-from presenced.ids import DeviceId, LogId
+from presenced.ids import LogId
+from presenced.replica.allowance import Allowance
 from presenced.replica.chain import LogChain
 from presenced.replica.ledger import Ledger
 from presenced.replica.limits import (
-    DEVICE_DAY_BYTES_MAX,
     WAITING_BYTES_MAX,
     WAITING_ENTRIES_MAX,
 )
 from presenced.replica.loading import Recent
 from presenced.replica.rows import Alert, AlertKind, Outcome
-
-_DAY_MS: Final = 24 * 60 * 60 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +35,11 @@ class Parked:
 class Arrivals:
     """The gate of one replica. What it refuses for a bound is reported, never lost silently."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
         self._parked: list[Parked] = []
         self._parked_entries = 0
         self._parked_bytes = 0
-        self._today: dict[DeviceId, tuple[int, int]] = {}
 
     @property
     def parked(self) -> int:
@@ -106,12 +103,8 @@ class Arrivals:
             entries, size = ledger.waiting()
             if entries >= WAITING_ENTRIES_MAX or size + len(raw) > WAITING_BYTES_MAX:
                 return False
-        day = now.wall_ms // _DAY_MS
         device = chain.owner.device
-        at, taken = self._today.get(device, (day, 0))
-        taken = len(raw) + (taken if at == day else 0)
-        if taken > DEVICE_DAY_BYTES_MAX:
+        if not self._allowance.take(device, len(raw), now.wall_ms):
             outcome.alerts.append(Alert(AlertKind.DAY_LIMIT, chain.log, device))
             return False
-        self._today[device] = (day, taken)
         return True

@@ -21,6 +21,7 @@ from presenced.crypto.keys import SigningKey
 from presenced.errors import InvalidValue, NotAllowed, PeerError
 from presenced.ids import Collection, DeviceId, EntryHash, LogId, RecordId, SpaceId, hash_bytes
 from presenced.replica.adopting import adopt_into, follow_up
+from presenced.replica.allowance import Allowance
 from presenced.replica.arrivals import Arrivals, Parked
 from presenced.replica.chain import LogChain
 from presenced.replica.digest import ContentDigest
@@ -90,7 +91,9 @@ class Replica:
         naming: RecordNaming,
         trust: TrustView,
         clock: HybridClock,
+        taken: bytes | None = None,
     ) -> None:
+        """`taken`: the `Outcome.taken` that was committed last."""
         self.space = space
         self.collection = collection
         self._own = own
@@ -103,7 +106,8 @@ class Replica:
         self._digest: ContentDigest | None = None
         self._overlay: Overlay | None = None
         self._recent = Recent(reader, collection)
-        self._arrivals = Arrivals()
+        self._allowance = Allowance(taken)
+        self._arrivals = Arrivals(self._allowance)
         self._views_stale = False
         self._recovering = False
         self._other = OtherBranch()
@@ -122,7 +126,7 @@ class Replica:
         """Forget everything that is not committed; the next use loads again."""
         self._ledger = self._digest = self._overlay = None
         self._recent = Recent(self._reader, self.collection)
-        self._arrivals = Arrivals()
+        self._arrivals = Arrivals(self._allowance)
         self._recovering = False
         self._other = OtherBranch()
 
@@ -292,6 +296,8 @@ class Replica:
 
     def _settled(self, outcome: Outcome, wall_ms: int, *, only_shrink: bool = False) -> Outcome:
         ledger = self._loaded()
+        if outcome.entries:
+            outcome.taken = self._allowance.row()
         self._recent.add(outcome.entries)
         try:
             if only_shrink:

@@ -162,6 +162,8 @@ class Outcome:
     "the device whose snapshot this one started from"
     adopted_via: tuple[DeviceId, ...] = ()
     "the devices by whose unconfirmed word that device has it"
+    taken: bytes | None = None
+    "what was taken from each device today: replaces the row of the collection"
     paused: bool = False
     "a bound was reached and entries were not taken: ask the peer again later"
     alerts: list[Alert] = field(default_factory=list)

@@ -23,6 +23,8 @@ class MemoryReader:
         self._entries: dict[_EntryKey, StoredEntry] = {}
         self._overlay: dict[_OverlayKey, OverlayRow] = {}
         self._base: dict[Collection, list[bytes]] = {}
+        self.taken: dict[Collection, bytes] = {}
+        "what was taken from each device today, as replicas keep it"
 
     # --- reading (the seam) ---
 
@@ -69,6 +71,8 @@ class MemoryReader:
                 for key, row in self._overlay.items()
                 if row.collection != collection or row.generation > outcome.overlay_drop
             }
+        if outcome.taken is not None:
+            self.taken[collection] = outcome.taken
         if outcome.base is not None:
             self._base[collection] = [chunk.raw for chunk in outcome.base]
 

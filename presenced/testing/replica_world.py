@@ -182,6 +182,7 @@ class ReplicaDevice:
             naming=self.naming,
             trust=self.trust,
             clock=self.clock,
+            taken=self.reader.taken.get(self.collection),
         )
 
     def restart(self) -> None:

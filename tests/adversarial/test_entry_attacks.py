@@ -576,11 +576,15 @@ def test_one_device_cannot_fill_the_disk_in_a_day(
     hostile: HostileDevice, victim: ReplicaDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert DEVICE_DAY_BYTES_MAX == 256 * 1024 * 1024
-    monkeypatch.setattr("presenced.replica.arrivals.DEVICE_DAY_BYTES_MAX", 100_000)
+    monkeypatch.setattr("presenced.replica.allowance.DEVICE_DAY_BYTES_MAX", 100_000)
     raws = [hostile.forge(encode([hostile.row(os.urandom(30_000))])) for _ in range(5)]
     outcome = victim.receive(hostile.log, 1, raws)
     assert len(outcome.entries) == 3
     assert outcome.paused
     assert [alert.kind for alert in outcome.alerts] == [AlertKind.DAY_LIMIT]
+    victim.restart()
+    assert not victim.receive(hostile.log, 4, raws[3:]).entries, "a restart begins no new day"
+    victim.replica.drop()
+    assert not victim.receive(hostile.log, 4, raws[3:]).entries
     victim.wall_ms += 24 * 3_600_000
     assert len(victim.receive(hostile.log, 4, raws[3:]).entries) == 2

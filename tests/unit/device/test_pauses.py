@@ -14,6 +14,7 @@ from presenced.replica.replica import Replica
 from presenced.testing.desk import Line, joiner, linked_pair, rest
 from presenced.testing.link_doubles import SeededEntropy
 from presenced.trust.identity import new_device_secrets
+from presenced.wire import decode
 
 FEED = "https://one.example/feed.xml"
 OTHER = "https://two.example/feed.xml"
@@ -47,7 +48,7 @@ def test_what_was_left_out_for_lack_of_room_is_asked_for_again(
 ) -> None:
     first, second, line = linked_pair()
     with monkeypatch.context() as patch:
-        patch.setattr("presenced.replica.arrivals.DEVICE_DAY_BYTES_MAX", 0)
+        patch.setattr("presenced.replica.allowance.DEVICE_DAY_BYTES_MAX", 0)
         second.edit(Follow(uri=OTHER, title="Two"))
         line.deliver()
         assert first.follows() == {}
@@ -55,6 +56,28 @@ def test_what_was_left_out_for_lack_of_room_is_asked_for_again(
     first.pass_ms(RESUME_MS)
     line.deliver()
     assert first.follows() == {OTHER: "Two"}
+
+
+def test_what_was_taken_today_is_written_with_it_and_survives_a_restart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second, line = linked_pair()
+    second.edit(Follow(uri=OTHER, title="Two"))
+    line.deliver()
+    [row] = [first.disk.meta(name) for name in ("taken-follows",)]
+    assert row is not None
+    _, [[device, size]] = decode(row)
+    assert device == second.device
+    monkeypatch.setattr("presenced.replica.allowance.DEVICE_DAY_BYTES_MAX", size + 10)
+    line.cut()
+    first.restart()
+    second.edit(Follow(uri=FEED, title="One"))
+    again = Line(first, second)
+    again.deliver()
+    assert first.follows() == {OTHER: "Two"}
+    first.pass_ms(24 * 3_600_000)
+    again.deliver()
+    assert first.follows() == second.follows()
 
 
 def test_while_a_commit_decides_what_is_lost_newcomers_are_told_to_come_again(

@@ -322,7 +322,7 @@ def test_a_peer_that_had_no_room_gets_the_rest_when_it_says_its_frontier_again(
     _fill(one, 50, 1_000)
     for number in range(20):
         one.put(bytes([number + 1]) * 16, bytes(3_000))
-    monkeypatch.setattr("presenced.replica.arrivals.DEVICE_DAY_BYTES_MAX", 20_000)
+    monkeypatch.setattr("presenced.replica.allowance.DEVICE_DAY_BYTES_MAX", 20_000)
     link = Link(End(one), End(other))
     link.run()
     assert any(outcome.paused for outcome in link.other.outcomes)
