@@ -46,6 +46,20 @@ def test_edits_that_come_while_a_commit_is_in_flight_become_one_commit() -> None
     assert all(first.answer_of(request) for request in requests)
 
 
+def test_lines_imported_together_have_one_time_and_what_comes_after_a_later_one() -> None:
+    first, _, _ = linked_pair()
+    uris = [f"https://{n}.example/feed" for n in range(3)]
+    first.edit(*(Follow(uri=uri, imported=True) for uri in uris), Follow(uri=FEED))
+    first.edit(*(Follow(uri=uri, title="x", imported=True) for uri in uris), Follow(uri=OTHER))
+
+    def written(uri: str, field: str) -> int:
+        record = first.machine.shelf.record("follow", follow_id(uri))
+        return max(slot.hlc for slot in record[field].values())
+
+    (imported,) = {written(uri, "core") for uri in uris}
+    assert imported < written(FEED, "core") < written(FEED, "state") < written(OTHER, "core")
+
+
 def test_a_request_that_cannot_be_done_fails_alone_and_changes_nothing() -> None:
     first, _, _ = linked_pair()
     first.holds = True
