@@ -67,6 +67,7 @@ class Content:
         self._later = later
         self._drop = drop
         self._anew = anew
+        self._anew_wanted = False
         self._gave_up = False
         self._name_of = name_of
         self._sponsoring = Sponsoring()
@@ -186,7 +187,7 @@ class Content:
         if peer.recover_by_ms is None:
             peer.recover_by_ms = now.mono_ms + RECOVER_MS
         if branch is not None and branch.last_seq >= point[0]:
-            self._anew(now)
+            self._want_anew(now)
         elif (
             branch is None
             and point[0] <= held_seq
@@ -205,11 +206,41 @@ class Content:
             if not any(map(peer.is_unsound, peer.syncs)):
                 peer.recover_by_ms = None
         replica = self._shelf.replicas[collection]
-        replica.recovered()
-        if replica.contested or replica.fell:
+        if replica.contested or replica.fell or self._shelf.superseded:
+            self._want_anew(now)
+        elif self._anew_wanted:
+            self._want_anew(now)  # this may have been the last one to wait for
+        else:
+            replica.recovered()
+            if self.seal(collection, now):
+                self._later(lambda: self._say_again(collection, now))
+
+    def hold_back(self, now: Instant) -> None:
+        """Our logs have ended, which we did not remember: nothing is sealed into them."""
+        for collection, replica in self._shelf.replicas.items():
+            self.keep(collection, replica.recover(), now)
+
+    def _want_anew(self, now: Instant) -> None:
+        """Begin a new incarnation once it is known of every log of ours what the peers have of it.
+
+        One that was left behind while another branch of it is somewhere would fork for all to see.
+        """
+        self._anew_wanted = True
+        if all(
+            self._is_known(peer, collection)
+            for peer in self._links.values()
+            for collection in peer.syncs
+        ):
+            self._anew_wanted = False
             self._anew(now)
-        elif self.seal(collection, now):
-            self._later(lambda: self._say_again(collection, now))
+
+    def _is_known(self, peer: LinkPeer, collection: Collection) -> bool:
+        """Whether all that a peer has of an own log is here, in the log or beside it."""
+        if peer.is_sound(collection):
+            return True
+        point = peer.syncs[collection].peer_point(self._shelf.own_log(collection))
+        branch = self._shelf.replicas[collection].branch
+        return point is not None and branch is not None and branch.last_seq >= point[0]
 
     def _say_again(self, collection: Collection, now: Instant) -> list[Effect]:
         """What was unsent is sealed and on disk: peers that were told of it need wait no more."""
@@ -227,6 +258,7 @@ class Content:
         """
         peer.recover_by_ms = None
         self._gave_up = True
+        self._anew_wanted = False
         self._anew(now)
 
     def _carry_out(

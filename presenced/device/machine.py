@@ -112,8 +112,8 @@ class DeviceMachine:
         with self._surviving():
             if self._pay_debts():
                 self._judge_again(now)
-            if self.membership.active and self.membership.superseded:
-                self._begin_anew(now)
+            if self.shelf.superseded:
+                self._content.hold_back(now)
             name = self._reader.meta(NAME)
             unnamed = self.shelf.has(DEVICE_MAP) and not self.shelf.wrote(DEVICE_MAP)
             if name is not None and unnamed:
@@ -390,8 +390,8 @@ class DeviceMachine:
         self.membership.refresh()
         self._pay_debts()
         self._judge_again(now)
-        if self.membership.active and self.membership.superseded:
-            self._begin_anew(now)
+        if self.shelf.superseded:
+            self._content.hold_back(now)
         self._name_links(now)
         self._begin_content(now)
         self._emit(Event("membership.changed", {}))

@@ -89,6 +89,11 @@ class Shelf:
         replica = self._of_map(map_name)
         return self.own_seq(replica.collection) > 0 or replica.pending.unsent > 0
 
+    @property
+    def superseded(self) -> bool:
+        """Whether the own logs were ended by an incarnation that this device does not remember."""
+        return self._membership.active and self._membership.superseded
+
     def own_log(self, collection: Collection) -> LogId:
         """This incarnation's log of a collection."""
         return self._membership.secrets.log(collection)

@@ -376,6 +376,7 @@ class Replica:
     def recovered(self) -> None:
         """Nobody has more of the own log than we."""
         self._recovering = False
+        self._other = OtherBranch()
 
     def _marked(self, edits: Iterable[Operation]) -> list[Operation]:
         """Edits with what they saw of the own log, if that is in doubt."""
