@@ -66,14 +66,15 @@ class Screen:
 
     def pair(self, label: str, left: object, right: object) -> None:
         """One value of each device."""
-        print(f"   {_cut(label, 15):<16}{_cut(left, WIDTH):<{WIDTH + 2}}{_cut(right, WIDTH)}")
+        columns = f"{_cut(label, 15):<16}{_cut(left, WIDTH):<{WIDTH + 2}}{_cut(right, WIDTH)}"
+        print(f"   {columns}".rstrip())
 
     def plain(self, line: str) -> None:
         """A line that a command printed."""
         print(f"   {line}", flush=True)
 
     def told(self, label: str, value: object) -> None:
-        print(f"   {_cut(label, 15):<16}{value}", flush=True)
+        print(f"   {_cut(label, 15):<16}{value}".rstrip(), flush=True)
 
 
 def main() -> int:
@@ -83,7 +84,9 @@ def main() -> int:
         with ExitStack() as stack:
             laptop, box = stack.enter_context(scratch_daemons("laptop", "box"))
             stack.enter_context(_telling_why((laptop, box)))
-            _Demo(screen, laptop, box, stack).run()
+            demo = _Demo(screen, laptop, box, stack)
+            demo.run()
+            screen.told("checked", f"{demo.held} things on the way, all as they should be")
     except (Deviation, AssertionError):
         return 1
     return 0
@@ -111,6 +114,8 @@ class _Demo:
         self._box = box
         self._stack = stack
         self._both = (laptop, box)
+        self.held = 0
+        "expectations that were met"
 
     def run(self) -> None:
         recorder = self._start()
@@ -283,6 +288,7 @@ class _Demo:
     def _expect(self, holds: bool, what: str) -> None:
         if not holds:
             raise Deviation(what)
+        self.held += 1
 
     def _converge(self) -> None:
         def equal() -> bool:

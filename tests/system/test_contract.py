@@ -68,13 +68,16 @@ def test_the_ready_line_names_the_socket_and_the_port(empty: ScratchDaemon) -> N
         ["summary"],
         ["devices", "list"],
         ["devices", "add", "--yes"],
+        ["phrase"],
+        ["export"],
+        ["import", "-"],
     ],
     ids=" ".join,
 )
 def test_before_set_up_a_command_ends_with_3_and_says_what_comes_next(
     empty: ScratchDaemon, command: list[str]
 ) -> None:
-    told = empty.presence(*command)
+    told = empty.presence(*command, text='<opml version="2.0"><body/></opml>')
     if command == ["status"] and told.code == 0:
         assert told.document["identity"] is None
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -95,6 +96,38 @@ def test_a_code_can_be_given_on_standard_input(strangers: Pair) -> None:
         assert adding.until("added")["device"] == told.lines[-1]["device"]
     finally:
         adding.close()
+
+
+def test_what_the_qr_code_says_is_a_code_with_the_way_there(strangers: Pair) -> None:
+    laptop, box = strangers
+    adding = laptop.begin("devices", "add", "--yes")
+    try:
+        link = f"presenced:pair?v=1&code={adding.until('code')['code']}&addr={laptop.address}"
+        told = box.presence("join", link, "--yes", "--name", "box")
+        assert told.code == 0, told.stderr
+        assert told.lines[-1] == adding.until("added")
+    finally:
+        adding.close()
+
+
+def test_the_side_that_is_asked_hears_that_the_other_was_interrupted(strangers: Pair) -> None:
+    laptop, box = strangers
+    adding = laptop.begin("devices", "add")
+    joining = None
+    try:
+        code = adding.until("code")["code"]
+        joining = box.begin("join", code, "--peer", laptop.address)
+        adding.until("candidate")
+        joining.until("candidate")
+        joining.process.send_signal(signal.SIGINT)
+        stopped = joining.ended()
+        assert (stopped.code, stopped.lines[-1]["type"]) == (130, "interrupted")
+        ended = adding.ended()  # though nobody answered there
+        assert (ended.code, ended.lines[-1]["type"]) == (1, "interrupted")
+    finally:
+        adding.close()
+        if joining is not None:
+            joining.close()
 
 
 def test_a_wrong_code_is_said_so_and_three_of_them_end_the_code(strangers: Pair) -> None:
