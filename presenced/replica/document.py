@@ -71,25 +71,27 @@ class Lane:
         "records",
         "row_head",
         "shape",
+        "writer",
     )
 
     def __init__(
         self,
+        writer: Writer,
         key: int,
         root: str,
         field: str,
-        client: int,
         records: dict[RecordId, Any],
         read: Callable[[Any, str], Any],
     ) -> None:
+        self.writer = writer
         self.key = key
         self.field = field
-        self.shape = KeyShape(root, field, client)
+        self.shape = KeyShape(root, field, writer.client)
         self.records = records
         self.read = read
         "yrs's own map: (transaction, key) -> stored bytes; pycrdt's Map is ten times slower"
         self.one = frozenset({field})
-        self.key_bytes = encode_prepared((root, field, client))
+        self.key_bytes = encode_prepared((root, field, writer.client))
         self.row_head = b"\x95" + encode_prepared(root) + b"\xc4\x10"
         self.field_bytes = encode_prepared(field)
 
@@ -116,6 +118,8 @@ class Document:
         self._map_type = Map
         self._maps: dict[str, Map[Any]] = {}
         self._roots: dict[str, dict[RecordId, Any]] = {}
+        self._lanes: dict[str, dict[int, Lane]] = {}
+        "by root and the upper bits of a slot's integer"
         self._fields: list[str] = []
         self._field_numbers: dict[str, int] = {}
         self._writers: list[Writer] = []
@@ -274,15 +278,9 @@ class Document:
         if records is None:
             records = self._roots[root] = {}
             self._maps[root] = self._doc.get(root, type=self._map_type)
-        lane = Lane(
-            writer.index << _FIELD_BITS | number,
-            root,
-            field,
-            writer.client,
-            records,
-            self._maps[root].integrated.get,
-        )
-        writer.lanes[root, field] = lane
+        key = writer.index << _FIELD_BITS | number
+        lane = Lane(writer, key, root, field, records, self._maps[root].integrated.get)
+        writer.lanes[root, field] = self._lanes.setdefault(root, {})[key] = lane
         return lane
 
     def _replace(self, lane: Lane, record: RecordId, slots: Any, packed: int) -> int | None:
@@ -316,8 +314,8 @@ class Document:
         """All slots of a record: by field, then by log. Empty if there are none."""
         fields: dict[str, dict[LogId, Slot]] = {}
         if self.knows(root, record):
-            for writer, lane, _, raw in self._stored(root, [record]):
-                fields.setdefault(lane.field, {})[writer.log] = decode_slot(raw)
+            for lane, _, raw in self._stored(root, [record]):
+                fields.setdefault(lane.field, {})[lane.writer.log] = decode_slot(raw)
         return fields
 
     def rows_by_writer(self) -> Iterator[tuple[Writer, list[bytes]]]:
@@ -335,20 +333,17 @@ class Document:
         for writer, at in zip(self._writers, places, strict=True):
             if at:
                 at.sort()
-                yield writer, self._rows(writer, at)
+                yield writer, self._rows(at)
                 at.clear()
 
-    def _rows(
-        self, writer: Writer, places: Sequence[tuple[int, int, RecordId, str]]
-    ) -> list[bytes]:
+    def _rows(self, places: Sequence[tuple[int, int, RecordId, str]]) -> list[bytes]:
         texts = shown_records([place[2] for place in places])
-        lanes, fields = writer.lanes, self._fields
-        pack = encode_prepared
+        lanes, pack = self._lanes, encode_prepared
         rows = []
         with self._doc.transaction() as transaction:
             held = transaction._txn
             for (clock, packed, record, root), text in zip(places, texts, strict=True):
-                lane = lanes[root, fields[packed >> _KEY_SHIFT & _FIELD_MASK]]
+                lane = lanes[root][packed >> _KEY_SHIFT]
                 raw = lane.read(held, text.decode("ascii") + lane.shape.suffix)
                 rows.append(b"".join((lane.row_head, record, lane.field_bytes, pack(clock), raw)))
         return rows
@@ -358,48 +353,50 @@ class Document:
 
         The bytes begin with the canonical map, field and client, so that each slot's differ.
         """
-        index = self._roots[root]
+        index, lanes = self._roots[root], self._lanes[root]
         live: list[tuple[RecordId, bytes]] = []
-        contested: dict[tuple[RecordId, str], list[tuple[Writer, Lane, bytes]]] = {}
-        for writer, lane, record, raw in self._stored(root, records):
-            if type(index[record]) is int:
-                live.append((record, b"".join((record, lane.key_bytes, raw))))
-            else:
-                contested.setdefault((record, lane.field), []).append((writer, lane, raw))
-        for (record, _), slots in contested.items():
-            live += [
-                (record, b"".join((record, lane.key_bytes, raw))) for lane, raw in _live(slots)
-            ]
+        shared: list[RecordId] = []
+        with self._doc.transaction() as transaction:
+            held = transaction._txn
+            for record, text in zip(records, shown_records(records), strict=True):
+                packed = index[record]
+                if type(packed) is not int:
+                    shared.append(record)
+                    continue
+                lane = lanes[packed >> _KEY_SHIFT]
+                raw = lane.read(held, text.decode("ascii") + lane.shape.suffix)
+                live.append((record, record + lane.key_bytes + raw))
+        fields: dict[tuple[RecordId, str], list[tuple[Lane, bytes]]] = {}
+        for lane, record, raw in self._stored(root, shared):
+            fields.setdefault((record, lane.field), []).append((lane, raw))
+        for (record, _), slots in fields.items():
+            live += [(record, record + lane.key_bytes + raw) for lane, raw in _live(slots)]
         return live
 
     def _packed(self, root: str, record: RecordId) -> tuple[int, ...]:
         slots = self._roots.get(root, {}).get(record, ())
         return (slots,) if type(slots) is int else slots
 
-    def _stored(
-        self, root: str, records: Sequence[RecordId]
-    ) -> list[tuple[Writer, Lane, RecordId, bytes]]:
+    def _stored(self, root: str, records: Sequence[RecordId]) -> list[tuple[Lane, RecordId, bytes]]:
         """Every slot of the records, with the bytes it stores."""
-        index, writers, fields = self._roots[root], self._writers, self._fields
-        texts = shown_records(records)
+        index, lanes = self._roots[root], self._lanes[root]
         found = []
         with self._doc.transaction() as transaction:
             held = transaction._txn
-            for record, text in zip(records, texts, strict=True):
+            for record, text in zip(records, shown_records(records), strict=True):
                 slots = index.get(record, ())
                 shown = text.decode("ascii")
                 for packed in (slots,) if type(slots) is int else slots:
-                    writer = writers[packed >> (_KEY_SHIFT + _FIELD_BITS)]
-                    lane = writer.lanes[root, fields[packed >> _KEY_SHIFT & _FIELD_MASK]]
-                    found.append((writer, lane, record, lane.read(held, shown + lane.shape.suffix)))
+                    lane = lanes[packed >> _KEY_SHIFT]
+                    found.append((lane, record, lane.read(held, shown + lane.shape.suffix)))
         return found
 
 
-def _live(slots: Sequence[tuple[Writer, Lane, bytes]]) -> list[tuple[Lane, bytes]]:
+def _live(slots: Sequence[tuple[Lane, bytes]]) -> list[tuple[Lane, bytes]]:
     """The slots of one field that no other one has in its `seen`."""
     if len(slots) == 1:
-        return [slots[0][1:]]
-    read = [(writer.log, lane, raw, decode_slot(raw)) for writer, lane, raw in slots]
+        return [*slots]
+    read = [(lane.writer.log, lane, raw, decode_slot(raw)) for lane, raw in slots]
     return [
         (lane, raw)
         for log, lane, raw, slot in read
