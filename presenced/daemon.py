@@ -146,6 +146,7 @@ async def _run(config: Config) -> None:
                     log.info("stopping", signal=int(number))
                     break
                 services.stopping()
+                await home.rest()
                 nursery.cancel_scope.cancel()
 
 

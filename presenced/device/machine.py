@@ -463,6 +463,15 @@ class DeviceMachine:
         self._write(batch.operations(), now)
         self._editor.keep(batch)
 
+    def rest(self, request: RequestNumber, now: Instant) -> list[Effect]:
+        """The daemon stops: what running players have reached is written. Answered once it is."""
+        if self._lost is not None:
+            return [Answer(request, error=self._lost)]
+        with self._surviving():
+            self._checkpoint(now)
+        self._pipeline.after(Answer(request))
+        return self._decide(now)
+
     def keep_notes(self, now: Instant) -> list[Effect]:
         """Write down what makes the next start cheaper, if there is anything new."""
         self._content.write_notes()

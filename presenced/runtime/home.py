@@ -34,13 +34,16 @@ from presenced.errors import (
     InvalidValue,
     NotAllowed,
     NotSetUp,
+    PresenceError,
     Unauthorized,
 )
 from presenced.ids import Collection, SpaceId
 from presenced.local.events import EventHub
 from presenced.local.owner import Founded
+from presenced.log import log
 from presenced.presence.values import checked_title
 from presenced.runtime.device_driver import DeviceDriver
+from presenced.runtime.limits import REST_SECONDS_MAX
 from presenced.runtime.peer_directory import COUNTERS, PeerDirectory
 from presenced.store import Store
 from presenced.trust.certificate import certificate_bytes
@@ -155,6 +158,17 @@ class Home:
             lambda number, now: driver.machine.edit(number, edits, now)
         )
         return answer
+
+    async def rest(self) -> None:
+        """Before the end: what running players have reached is on disk, if the disk takes it."""
+        if self._settled is None:
+            return
+        driver = self.driver
+        try:
+            with trio.move_on_after(REST_SECONDS_MAX):
+                await driver.request(driver.machine.rest)
+        except PresenceError as error:
+            log.warning("the last positions are not kept", code=error.code)
 
     # --- identity ---
 

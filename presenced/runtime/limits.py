@@ -16,3 +16,6 @@ CLOSE_SECONDS_MAX: Final = 1.0
 READ_BYTES: Final = 512 * 1024
 """taken from a link at a time, about one bulk message: a commit that ended meanwhile is followed
 by the next one before more is read"""
+
+REST_SECONDS_MAX: Final = 2.0
+"what a stopping daemon waits for the disk to take the places that players have reached"

@@ -216,6 +216,24 @@ def test_a_daemon_that_is_asked_to_end_ends_well_and_removes_its_socket(
     assert not place.exists()
 
 
+def test_what_a_running_player_reached_is_kept_when_the_daemon_ends(
+    set_up: ScratchDaemon,
+) -> None:
+    """A player that plays on is written every five minutes; an end must not cost them."""
+    set_up.start()
+    session = set_up.ask(
+        "session", "start", "https://example.org/film", "--title", "Film", "--duration", "5400"
+    )["id"]
+    with set_up.owner() as owner:
+        for seconds in (15, 40):  # the first is written after ten seconds of play
+            act = {"op": "session_act", "session": session, "act": "report"}
+            owner.edit({**act, "position": seconds, "played": 25 if seconds == 40 else 15})
+    assert set_up.stop() == 0
+    set_up.start()
+    [row] = set_up.ask("session", "list")
+    assert row["position"] == 40
+
+
 def test_a_daemon_whose_standard_output_is_closed_goes_on(set_up: ScratchDaemon) -> None:
     set_up.start()
     assert set_up.process is not None

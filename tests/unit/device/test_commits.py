@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from presenced.device.edits import Act, ChangeFollow, Follow, SessionAct, StartSession
-from presenced.device.effects import Answer, CommitBatch, Emit, SendMessages
+from presenced.device.effects import Answer, CommitBatch, Emit, RequestNumber, SendMessages
 from presenced.errors import CallerError, InvalidValue, NotFound, StoreFull
 from presenced.ids import RecordId
 from presenced.presence.naming import follow_id
@@ -118,6 +118,18 @@ def test_of_a_batch_that_the_document_refuses_only_the_guilty_request_fails(
     with pytest.raises(InvalidValue):
         first.answer_of(bad)
     assert set(first.follows()) == {FEED, OTHER}
+
+
+def test_at_rest_what_a_player_reached_is_on_disk_before_the_answer() -> None:
+    first = founder()
+    session = first.edit(StartSession(uri="https://a.example/1.mp3", title="A", size=600_000))[0]
+    for at in (15_000, 40_000):
+        report = SessionAct(session=session.record, act=Act.REPORT, at=at, played_ms=15_000)
+        first.edit(report)
+    assert first.disk.session(session.record).at == 15_000
+    first.perform(first.machine.rest(RequestNumber(900), first.now))
+    assert first.disk.session(session.record).at == 40_000
+    assert first.answers[900].error is None
 
 
 def test_a_refused_request_leaves_open_players_as_they_were(
