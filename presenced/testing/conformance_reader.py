@@ -26,7 +26,7 @@ from presenced.device.commit import (
 from presenced.errors import CallerError
 from presenced.ids import COLLECTIONS, LogId, StatementId
 from presenced.replica.hlc import Hlc
-from presenced.replica.rows import ForkProof, OverlayRow
+from presenced.replica.rows import ForkProof, LogCut, OverlayRow
 from presenced.replica.seams import ReplicaReader
 from presenced.testing.stored import (
     LOG,
@@ -110,6 +110,19 @@ async def logs_and_collections_are_apart(reader: ReplicaReader, commit: CommitTo
     assert list(reader.entries("directory", LOG, 1, bytes_max=ENOUGH)) == []
 
 
+async def a_log_that_is_cut_takes_other_entries(reader: ReplicaReader, commit: CommitTo) -> None:
+    beside = [stored_entry(seq)._replace(log=OTHER_LOG) for seq in (1, 2)]
+    heads = [log_head(4), log_head(2)._replace(log=OTHER_LOG)]
+    await commit(
+        Commit(entries=[*(stored_entry(seq) for seq in (1, 2, 3, 4)), *beside], heads=heads)
+    )
+    other = stored_entry(3, 50)
+    await commit(Commit(cuts=[LogCut("follows", LOG, 3)], entries=[other], heads=[log_head(3)]))
+    raws = [stored_entry(1).raw, stored_entry(2).raw, other.raw]
+    assert list(reader.entries("follows", LOG, 1, bytes_max=ENOUGH)) == raws
+    assert len(reader.entries("follows", OTHER_LOG, 1, bytes_max=ENOUGH)) == 2
+
+
 async def overlay_rows_are_replaced_and_dropped(reader: ReplicaReader, commit: CommitTo) -> None:
     def row(field: str, generation: int, hlc: int = 1, value: bytes = b"\xc3") -> OverlayRow:
         return OverlayRow(
@@ -146,6 +159,7 @@ REPLICA_CHECKS: Final[tuple[ReplicaCheck, ...]] = (
     entries_come_in_order_up_to_a_gap,
     entries_stop_at_the_bound_but_give_one,
     logs_and_collections_are_apart,
+    a_log_that_is_cut_takes_other_entries,
     overlay_rows_are_replaced_and_dropped,
     a_base_is_replaced_whole,
 )

@@ -48,6 +48,7 @@ async def test_the_replicas_memory_conforms(check: ReplicaCheck) -> None:
             memory.commit(
                 collection,
                 Outcome(
+                    cuts=[one for one in rows.cuts if one.collection == collection],
                     entries=[row for row in rows.entries if row.collection == collection],
                     heads=[row for row in rows.heads if row.collection == collection],
                     overlay_put=[row for row in rows.overlay_put if row.collection == collection],
