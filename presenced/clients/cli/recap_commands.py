@@ -110,6 +110,8 @@ def _contest_lines(row: dict[str, Any]) -> Iterator[str]:
         text = f"      not {_value(row['field'], lost['value'])} ({name}, {moment(lost['time'])})"
         if lost["restorable"]:
             text += f"; take it: {_command(row, lost)}"
+        elif (row["map"], row["field"]) == ("session", "holder") and row["asks"]:
+            text += f"; on {name}: presence continue {row['record'][:_ID_CHARS]}"
         yield text
 
 

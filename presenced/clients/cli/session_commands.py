@@ -201,7 +201,7 @@ def _act_command(name: str, text: str, *, placed: bool) -> click.Command:
         record = _named(session, reference)["id"]
         written = _act(session, record, name, position=position, place=place)
         row = _row(session, record)
-        _check_phase(row, name)
+        _check_phase(session, row, name, written=written)
         _show(session, row)
         if not written:
             session.say(_UNWRITTEN.get(name, "Nothing changed: it was so already."))
@@ -326,10 +326,13 @@ def _act(session: Session, record: str, act: str, **given: object) -> bool:
     return bool(result["written"])
 
 
-def _check_phase(row: dict[str, Any], act: str) -> None:
+def _check_phase(session: Session, row: dict[str, Any], act: str, *, written: bool) -> None:
     """Whether a session plays or pauses is said by the device that has it. Raises `Failure`."""
     wanted = _PHASES.get(act)
-    if wanted is None or row["lifecycle"] == wanted:
+    if wanted is None:
+        return
+    is_own = written or row["holder"] == session.connection.get("/v1/status")["device"]
+    if is_own and row["lifecycle"] == wanted:
         return
     if row["lifecycle"] in _OVER:
         detail = f"it is {row['lifecycle']}"

@@ -41,15 +41,15 @@ def test_only_who_has_a_session_can_pause_it_and_how_to_have_it_is_said(
 ) -> None:
     row = presence("--json", "session", "start", FILM).json
     record = session_id("media", FILM)
-    phase = {"pause": "active", "resume": "paused"}[act]
-    presence.fake.played[record] = replace(
-        presence.fake.played[record], holder=OTHER_LOG, phase=phase
-    )
     presence.fake.fenced = True
-    ran = presence("session", act, row["id"])
-    assert (ran.code, ran.out) == (Exit.CONFLICT, "")
-    assert "living room has it" in ran.err
-    assert f"presence continue {row['id'][:8]}" in ran.err
+    for phase in ("active", "paused"):
+        presence.fake.played[record] = replace(
+            presence.fake.played[record], holder=OTHER_LOG, phase=phase
+        )
+        ran = presence("session", act, row["id"])
+        assert (ran.code, ran.out) == (Exit.CONFLICT, "")
+        assert "living room has it" in ran.err
+        assert f"presence continue {row['id'][:8]}" in ran.err
 
 
 def test_who_had_it_last_is_not_said_of_what_is_over(presence: Any) -> None:

@@ -68,3 +68,17 @@ def test_what_both_changed_is_told_once() -> None:
     assert sum("title" in line for line in lines) == 2, "the row and its command"
     assert "asks you" in lines[0]
     assert not any("Changed here" in line for line in lines)
+
+
+def test_a_claim_that_lost_is_taken_back_on_the_device_that_made_it() -> None:
+    lost = {
+        "device": "e",
+        "device_name": "laptop",
+        "time": None,
+        "value": [1, "active"],
+        "restorable": False,
+    }
+    claim = changed(
+        "holder", [1, "active"], map_name="session", rule="claim", asks=True, losing=[lost]
+    )
+    assert summary(both=[claim])[-1].endswith("; on laptop: presence continue rrrrrrrr")
