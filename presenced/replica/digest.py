@@ -52,8 +52,8 @@ class ContentDigest:
             records: list[RecordId] = [
                 record for record in self._document.records(root) if record[0] in dirty
             ]
-            for record, piece in self._document.live_rows(root, records):
-                pieces[record[0]].append(piece)
+            for piece in self._document.live_rows(root, records):
+                pieces[piece[0]].append(piece)  # it begins with its record
         for bucket, rows in pieces.items():
             rows.sort()
             self._buckets[bucket] = (

@@ -326,10 +326,13 @@ class Document:
         places: list[list[tuple[int, int, RecordId, str]]] = [[] for _ in self._writers]
         for root, records in self._roots.items():
             for record, slots in records.items():
-                for packed in (slots,) if type(slots) is int else slots:
-                    places[packed >> (_KEY_SHIFT + _FIELD_BITS)].append(
-                        (packed & _CLOCK_MASK, packed, record, root)
-                    )
+                if type(slots) is int:
+                    place = (slots & _CLOCK_MASK, slots, record, root)
+                    places[slots >> (_KEY_SHIFT + _FIELD_BITS)].append(place)
+                    continue
+                for packed in slots:
+                    place = (packed & _CLOCK_MASK, packed, record, root)
+                    places[packed >> (_KEY_SHIFT + _FIELD_BITS)].append(place)
         for writer, at in zip(self._writers, places, strict=True):
             if at:
                 at.sort()
@@ -348,13 +351,12 @@ class Document:
                 rows.append(b"".join((lane.row_head, record, lane.field_bytes, pack(clock), raw)))
         return rows
 
-    def live_rows(self, root: str, records: Sequence[RecordId]) -> list[tuple[RecordId, bytes]]:
-        """All live slots of these records, in no order: record, and field, client, stored bytes.
-
-        The bytes begin with the canonical map, field and client, so that each slot's differ.
+    def live_rows(self, root: str, records: Sequence[RecordId]) -> list[bytes]:
+        """All live slots of these records, in no order: each the record, map, field, client (the
+        latter three canonical) and what is stored.
         """
         index, lanes = self._roots[root], self._lanes[root]
-        live: list[tuple[RecordId, bytes]] = []
+        live: list[bytes] = []
         shared: list[RecordId] = []
         with self._doc.transaction() as transaction:
             held = transaction._txn
@@ -365,12 +367,12 @@ class Document:
                     continue
                 lane = lanes[packed >> _KEY_SHIFT]
                 raw = lane.read(held, text.decode("ascii") + lane.shape.suffix)
-                live.append((record, record + lane.key_bytes + raw))
+                live.append(record + lane.key_bytes + raw)
         fields: dict[tuple[RecordId, str], list[tuple[Lane, bytes]]] = {}
         for lane, record, raw in self._stored(root, shared):
             fields.setdefault((record, lane.field), []).append((lane, raw))
         for (record, _), slots in fields.items():
-            live += [(record, record + lane.key_bytes + raw) for lane, raw in _live(slots)]
+            live += [record + lane.key_bytes + raw for lane, raw in _live(slots)]
         return live
 
     def _packed(self, root: str, record: RecordId) -> tuple[int, ...]:
