@@ -20,6 +20,9 @@ from presenced.clients.cli.text import safe
 _HERE: Final = "presenced.clients.cli.service:"
 UNIT: Final = "presenced.service"
 _SYSTEMCTL_SECONDS: Final = 30.0
+_WANTED_BY: Final = "default.target.wants"
+"where `enable` leaves its link"
+
 _EXEC_LINE: Final = "ExecStart="
 
 DROP_IN: Final = "no-user-namespaces.conf"
@@ -100,8 +103,11 @@ def status(context: click.Context) -> int:
 
 @click.command(cls=Command, examples="presence service uninstall")
 @click.pass_context
-def uninstall(context: click.Context) -> None:
-    """Stop presenced and remove the unit. Your data stays."""
+def uninstall(context: click.Context) -> int:
+    """Stop presenced and remove the unit. Your data stays.
+
+    Exit code 8 if systemd could not be asked to stop it.
+    """
     session = session_of(context)
     path = unit_path()
     if not path.exists():
@@ -111,13 +117,26 @@ def uninstall(context: click.Context) -> None:
             next_step="`presence service install` installs it.",
             code="not-installed",
         )
-    if shutil.which("systemctl") is not None:
-        _systemctl("disable", "--now", UNIT)
+    stopped = _tell_systemd("disable", "--now", UNIT)
     path.unlink()
+    (path.parent / _WANTED_BY / UNIT).unlink(missing_ok=True)
     _remove_drop_in(path)
-    if shutil.which("systemctl") is not None:
-        _systemctl("daemon-reload")
-    session.answer({"unit": str(path), "installed": False}, lambda: ["removed; your data stays"])
+    _tell_systemd("daemon-reload")
+    told = {"unit": str(path), "installed": False, "stopped": stopped}
+    session.answer(told, lambda: ["removed; your data stays"])
+    if stopped:
+        return Exit.OK
+    session.say("systemd could not be asked to stop it; if it runs, end it with `kill`.")
+    return Exit.FINDINGS
+
+
+def _tell_systemd(*arguments: str) -> bool:
+    """Whether it did that."""
+    try:
+        _systemctl(*arguments)
+    except Failure:
+        return False
+    return True
 
 
 def unit_path() -> Path:

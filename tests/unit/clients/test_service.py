@@ -14,7 +14,7 @@ echo "$@" >> "$CALLS"
 case "$2" in
   is-active) echo active;;
   is-enabled) echo enabled;;
-  enable) exit ${ENABLE_EXIT:-0};;
+  enable|disable) exit ${ENABLE_EXIT:-0};;
 esac
 """
 
@@ -47,6 +47,21 @@ def test_install_status_and_uninstall(offline: Any, calls: Path) -> None:
     assert offline("service", "uninstall").code == Exit.OK
     assert not unit.exists()
     assert "--user disable --now presenced.service" in calls.read_text()
+
+
+def test_a_unit_can_be_removed_where_systemd_does_not_answer(
+    offline: Any, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = Path(offline("--json", "service", "install").json["unit"])
+    link = unit.parent / "default.target.wants" / unit.name
+    link.parent.mkdir()
+    link.symlink_to(unit)
+    monkeypatch.setenv("ENABLE_EXIT", "1")
+    ran = offline("--json", "service", "uninstall")
+    assert (ran.code, ran.json["stopped"]) == (Exit.FINDINGS, False)
+    assert not unit.exists()
+    assert not link.is_symlink()
+    assert offline("service", "uninstall").code == Exit.NOT_FOUND
 
 
 def test_a_failing_systemctl_says_what_else_to_do(
