@@ -181,12 +181,12 @@ async def _begin_links(
     """What links wait for and the owner's API does not: half of a start."""
     await _import("presenced.net.endpoint")
     endpoint.load()
-    await _import("presenced.host.evidence")
-    from presenced.host.evidence import collect_evidence
-
-    linking.use_evidence(await collect_evidence(key_protection))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(discovery.run)
+        nursery.start_soon(discovery.run)  # it waits for the network, while this goes on
+        await _import("presenced.host.evidence")
+        from presenced.host.evidence import collect_evidence
+
+        linking.use_evidence(await collect_evidence(key_protection))
         for name in NEEDED_SOON:
             await _import(name)
 
