@@ -19,7 +19,7 @@ from presenced.device.limits import EARLY_MESSAGES_MAX, RECOVER_MS, RESUME_MS
 from presenced.device.link_peer import LinkPeer
 from presenced.device.pipeline import CommitPipeline, Later
 from presenced.device.projection import events_of, keep_rows, keep_views
-from presenced.device.recaps import Recaps
+from presenced.device.recaps import Recaps, unread_summary
 from presenced.device.receipts import RECEIPTS, Receipts
 from presenced.device.shelf import DIGESTS, Shelf
 from presenced.device.sponsoring import Sponsoring
@@ -522,7 +522,7 @@ class Content:
             peer.behind.discard(collection)
             self._emit(Event("sync.caught-up", {"collection": collection}))
             if not peer.behind:
-                summary = self._recaps.finish(now)
+                summary = self._recaps.finish(now, unread_summary(self._reader))
                 if summary is not None:
                     self._pipeline.commit.summary = summary
                     self._emit(Event("summary.changed", {}))

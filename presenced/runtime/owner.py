@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from presenced.device import commit as rows
 from presenced.device.edits import Edit, EditResult
+from presenced.device.recaps import SUMMARY_SEEN, seen_row, unread_summary
 from presenced.errors import NotFound, NotSetUp
 from presenced.ids import COLLECTIONS, DeviceId, LogId, RecordId
 from presenced.local.events import EventHub
@@ -39,9 +39,6 @@ from presenced.runtime.enrolment import Enrolments
 from presenced.runtime.home import Home
 from presenced.runtime.linking import Linking
 from presenced.trust.identity import did_key
-
-SUMMARY_SEEN: Final = "summary-seen"
-"meta row: `ended_ms` of the summary that a person has read"
 
 
 class RecordsService:
@@ -148,13 +145,13 @@ class RecapsService:
         stored = reader.summary()
         told = () if stored is None else stored.rows
         both, both_more = contests(self._home.driver.machine, reader, told)
-        is_seen = stored is None or reader.meta(SUMMARY_SEEN) == _seen_row(stored)
-        news = () if is_seen else told
+        unread = unread_summary(reader)
+        news = () if unread is None else unread.rows
         return Summary(
             elsewhere=tuple(row for row in news if row.side is Side.ELSEWHERE),
             here=tuple(row for row in news if row.side is Side.HERE),
             both=tuple(both),
-            elsewhere_more=0 if stored is None or is_seen else stored.more,
+            elsewhere_more=0 if unread is None else unread.more,
             here_more=0,
             both_more=both_more,
         )
@@ -162,11 +159,7 @@ class RecapsService:
     async def seen(self) -> None:
         stored = self._home.settled_reader.summary()
         if stored is not None:
-            await self._home.keep_meta({SUMMARY_SEEN: _seen_row(stored)})
-
-
-def _seen_row(stored: rows.StoredSummary) -> bytes:
-    return stored.ended_ms.to_bytes(8, "big")
+            await self._home.keep_meta({SUMMARY_SEEN: seen_row(stored)})
 
 
 class SetupService:

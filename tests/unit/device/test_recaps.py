@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from presenced.device import recaps
+from presenced.device.commit import Commit
 from presenced.device.edits import (
     Act,
     ChangeFollow,
@@ -11,6 +15,7 @@ from presenced.device.edits import (
     StartSession,
     Unfollow,
 )
+from presenced.device.recaps import SUMMARY_SEEN, seen_row
 from presenced.presence.summary import Side, SummaryRow
 from presenced.testing.desk import Desk, Line, founder, joiner, linked_pair
 
@@ -132,6 +137,47 @@ def test_it_is_told_once_all_collections_have_caught_up() -> None:
     while "summary.changed" not in first.kinds():
         assert sum(line.deliver_from(desk, 1) for desk in line.ends)
     assert {row.map for row in rows(first, Side.ELSEWHERE)} == {"follow", "session"}
+
+
+def test_a_summary_that_nobody_read_goes_on_in_the_next_one() -> None:
+    first, second = apart()
+    first.edit(ChangeFollow(uri=FEED, title="Uno"))
+    second.edit(Follow(uri=OTHER, title="Two"))
+    line = together(first, second)
+    line.cut()
+    second.edit(Follow(uri="https://three.example/", title="Three"))
+    together(first, second)
+    assert {row.title for row in rows(first, Side.ELSEWHERE)} == {"Two", "Three"}
+    assert [row.value for row in rows(first, Side.HERE)] == ["Uno"]
+
+
+def test_a_summary_that_was_read_does_not_come_again() -> None:
+    first, second = apart()
+    second.edit(Follow(uri=OTHER, title="Two"))
+    line = together(first, second)
+    stored = first.disk.summary()
+    assert stored is not None
+    first.disk.apply(Commit(meta={SUMMARY_SEEN: seen_row(stored)}))
+    line.cut()
+    second.edit(Follow(uri="https://three.example/", title="Three"))
+    together(first, second)
+    assert {row.title for row in rows(first, Side.ELSEWHERE)} == {"Three"}
+
+
+def test_what_goes_on_is_bounded_and_the_rest_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recaps, "SUMMARY_CHANGES_MAX", 3)
+    first, second = apart()
+    second.edit(Follow(uri=OTHER, title="Two"))
+    line = together(first, second)
+    line.cut()
+    second.edit(Follow(uri="https://three.example/", title="Three"))
+    together(first, second)
+    stored = first.disk.summary()
+    assert stored is not None
+    elsewhere = [row for row in stored.rows if row.side is Side.ELSEWHERE]
+    assert (len(elsewhere), stored.more) == (3, 1)
 
 
 def test_names_of_devices_are_in_no_summary() -> None:

@@ -153,6 +153,7 @@ async def test_what_asks_stays_in_the_summary_when_a_later_one_is_told(
         await conflicting(first, second)
         owner = owner_of(first)
         (asked,) = (await owner.recaps.summary()).both
+        await owner.recaps.seen()
         await owner.machine.hold_links(down=True)
         await owner_of(second).records.edit([Follow(uri="https://3.example/", title="Three")])
         await owner.machine.hold_links(down=False)
