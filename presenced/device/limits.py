@@ -28,6 +28,12 @@ SNAPSHOTS_GIVEN_MS: Final = 3_600_000
 SNAPSHOTS_GIVEN_MAX: Final = 12
 "snapshots for one device in `SNAPSHOTS_GIVEN_MS`: each collection four times; then it gets entries"
 
+GUEST_TRIALS_MAX: Final = 16
+"times that the statements of a link that is no member's are resolved; an honest one needs two"
+
+LATE_STATEMENTS_MAX: Final = 64
+"statements of a removed device, beyond what its removals had seen, that are taken from itself"
+
 ALERTS_MAX: Final = 100
 "alerts kept in words; the oldest goes"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from presenced.device.effects import LinkNumber
+from presenced.device.guests import Guest
 from presenced.ids import Collection, DeviceId
 from presenced.replica.sync import SyncMachine
 from presenced.trust.statement_sync import StatementSync
@@ -22,6 +23,8 @@ class LinkPeer:
     statements: StatementSync
     up_at_ms: int
     "by the monotonic clock"
+    guest: Guest | None = None
+    "while the key is no member's"
     level: bool = False
     syncs: dict[Collection, SyncMachine] = field(default_factory=dict)
     behind: set[Collection] = field(default_factory=set)

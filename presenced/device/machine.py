@@ -38,6 +38,7 @@ from presenced.device.effects import (
     SendMessages,
 )
 from presenced.device.founding import HLC, NAME, load_identity
+from presenced.device.guests import Guest
 from presenced.device.limits import (
     CROSSED_DIALS_MS,
     EDITS_PER_COMMIT_MAX,
@@ -159,13 +160,15 @@ class DeviceMachine:
         """A link is authenticated. `device` is None if no statement here names its key yet."""
         if self._lost is not None:
             return [CloseLink(number, self._lost.code)]
-        sync = StatementSync(self.membership.dag)
+        guest = Guest(self.membership, static) if device is None else None
+        sync = StatementSync(self.membership.dag) if guest is None else guest.sync()
         peer = LinkPeer(
             number=number,
             device=device,
             static=static,
             inbound=inbound,
             statements=sync,
+            guest=guest,
             up_at_ms=now.mono_ms,
         )
         self.links[number] = peer
@@ -367,7 +370,12 @@ class DeviceMachine:
     def _statement_message(self, peer: LinkPeer, message: bytes, now: Instant) -> None:
         outcome = peer.statements.receive(message)
         self._send(peer.number, outcome.send)
-        if outcome.new:
+        if peer.guest is not None:
+            kept = peer.guest.try_out(self.membership, peer.statements) if outcome.new else None
+            if kept:
+                self._keep_statements(kept, but=peer.number)
+                self._trust_changed(now)
+        elif outcome.new:
             self._keep_statements(outcome.new, but=peer.number)
             self._trust_changed(now)
         elif outcome.level:
@@ -382,12 +390,13 @@ class DeviceMachine:
         """
         self._pipeline.commit.statements += rows_of(statements)
         for peer in self.links.values():
-            if peer.number != but:
+            if peer.number != but and peer.guest is None:
                 self._send(peer.number, peer.statements.announce(statements))
 
     def _trust_changed(self, now: Instant) -> None:
         """Statements came in: resolve, pay, and let the replicas judge again."""
         self.membership.refresh()
+        self._let_guests_in()
         self._pay_debts()
         self._judge_again(now)
         if self.shelf.superseded:
@@ -395,6 +404,22 @@ class DeviceMachine:
         self._name_links(now)
         self._begin_content(now)
         self._emit(Event("membership.changed", {}))
+
+    def _let_guests_in(self) -> None:
+        """Guests whose key is a member's by now are guests no more; what they brought is kept."""
+        again = True
+        while again:
+            again = False
+            for peer in self.links.values():
+                if peer.guest is None or self.membership.device_with_static(peer.static) is None:
+                    continue
+                new = peer.guest.settle(self.membership, peer.statements)
+                peer.guest = None
+                self._send(peer.number, peer.statements.announce())
+                if new:
+                    self._keep_statements(new, but=peer.number)
+                    self.membership.refresh()
+                    again = True
 
     def _name_links(self, now: Instant) -> None:
         """Whose each link is, under the newest view; content for members only, and only theirs."""
@@ -415,6 +440,9 @@ class DeviceMachine:
                 self._emit(Event("link.down", {"device": show_id(before)}))
             if device is not None:
                 self._came_up(device, now)
+            else:
+                peer.guest = Guest(self.membership, peer.static)
+                peer.guest.demote(peer.statements)
 
     def _judge_again(self, now: Instant) -> None:
         """Let the replicas judge under the newest view; what waited for it goes on."""

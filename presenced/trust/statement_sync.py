@@ -17,7 +17,7 @@ Source: DESIGN §3, §5 *Order on link-up*.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final
@@ -94,8 +94,12 @@ class StatementOutcome:
 class StatementSync:
     """One link's exchange of statements. After `start`, feed it every message of types 1–15."""
 
-    def __init__(self, dag: StatementDag) -> None:
+    def __init__(
+        self, dag: StatementDag, *, tells: Callable[[StatementId], bool] | None = None
+    ) -> None:
+        """`tells`: which statements the peer may have; all if it is not given."""
         self._dag = dag
+        self._tells = tells
         self.state = State.SILENT
         self._peer_heads: tuple[StatementId, ...] | None = None
         self._peer_known: set[StatementId] = set()
@@ -118,6 +122,18 @@ class StatementSync:
     def level(self) -> bool:
         """Whether both sides have, or once had, everything of each other."""
         return self.state is State.LEVEL
+
+    @property
+    def has_what_the_peer_named(self) -> bool:
+        """Whether all that the peer says it has is here."""
+        return self._peer_heads is not None and self._dag.knows(self._peer_heads)
+
+    def move(
+        self, dag: StatementDag, *, tells: Callable[[StatementId], bool] | None = None
+    ) -> None:
+        """Go on with another DAG, which has all of this one's. `announce` follows."""
+        self._dag = dag
+        self._tells = tells
 
     def start(self) -> list[bytes]:
         """The first messages. Once, before anything is received."""
@@ -233,6 +249,8 @@ class StatementSync:
         if room <= 0:
             return []
         beyond = self._dag.beyond(self._peer_known)
+        if self._tells is not None:
+            beyond = [one for one in beyond if self._tells(one.id)]
         lacking = [self._dag[id_] for id_ in self._resend]
         lacking += [one for one in beyond if one.id not in self._sent]
         self._resend.clear()
