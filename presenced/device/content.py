@@ -243,10 +243,14 @@ class Content:
         return point is not None and branch is not None and branch.last_seq >= point[0]
 
     def _say_again(self, collection: Collection, now: Instant) -> list[Effect]:
-        """What was unsent is sealed and on disk: peers that were told of it need wait no more."""
+        """What was unsent is sealed and on disk: peers that were told of it need wait no more.
+
+        Not in the middle of a snapshot, which would end it: the frontier that follows one leads
+        here again.
+        """
         for peer in list(self._links.values()):
             sync = peer.syncs.get(collection)
-            if sync is not None and sync.said_unsent and sync.greeted:
+            if sync is not None and sync.said_unsent and sync.state is syncing.State.LIVE:
                 self._carry_out(peer, collection, self._resumed(sync, collection, now), now)
         return self.taken()
 
@@ -442,6 +446,8 @@ class Content:
                 else:
                     chunks = self._snapshot_for(peer, replica, now)
                     self._carry_out(peer, collection, sync.send_snapshot(chunks, now), now)
+                    if not chunks and not replica.pending.unsent:
+                        self._later(lambda: self._say_again(collection, now))
             return self.taken()
 
         self._later(give)

@@ -18,6 +18,8 @@ from presenced.device.effects import CommitBatch
 from presenced.device.limits import RECOVER_MS
 from presenced.device.rebirth import WORDS
 from presenced.ids import COLLECTIONS
+from presenced.replica import sync as syncing
+from presenced.replica.replica import Replica
 from presenced.testing.desk import Desk, Line, founder, joiner, linked_pair, rest
 from presenced.testing.sim_disk import SimDisk
 from presenced.trust.bodies import NewIncarnation
@@ -341,3 +343,25 @@ def test_a_founder_can_be_restored_too() -> None:
     meet((again, second))
     agree(again, second)
     assert LOST in again.follows()
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_sponsor_with_unsent_edits_gives_its_snapshot_and_then_what_it_sealed(
+    refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(syncing, "SNAPSHOT_SLOTS_MIN", 1)
+    first, _, line = linked_pair()
+    first.edit(Follow(uri=FEED, title="One"))
+    line.deliver()
+    line.cut()
+    first.edit(Follow(uri=OFFLINE, title="Unsent"))
+    if refused:
+        monkeypatch.setattr(Replica, "snapshot", lambda replica, via: [])
+    third = joiner(first, "Third")
+    line = Line(first, third)
+    line.deliver()
+    assert not line.is_cut
+    assert third.follows() == {FEED: "One", OFFLINE: "Unsent"}
+    agree(first, third)
+    assert first.machine.in_sync(third.device)
+    assert third.machine.in_sync(first.device)
