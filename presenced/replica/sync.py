@@ -168,6 +168,8 @@ class SyncMachine:
         self._snapshot_count = 0
         # telling
         self._in_sync = False
+        self._resumes = False
+        "the frontier is to be said again, once the peer has its snapshot"
         self._quiet_at: int | None = None
         self._own_digest: tuple[bytes, bytes, bool] | None = None
         self._peer_digest: tuple[bytes, bytes, bool] | None = None
@@ -198,6 +200,10 @@ class SyncMachine:
         """Say the frontier again: after a snapshot, or when there is room again."""
         assert self.state is not State.NEW
         self.said_unsent = False
+        if self.state is State.SPONSORING:
+            # The peer would take it for a refusal, with chunks on their way: it waits.
+            self._frontier, self._slots, self._resumes = frontier, slots, True
+            return []
         if self.state is State.ADOPTING:
             self.state = State.LIVE
         effects = self._greet(frontier, now, slots, adopts=False)
@@ -371,8 +377,12 @@ class SyncMachine:
         was = self.state
         self.state = State.LIVE
         if was is State.ADOPTING:
+            # There is none for us; or the peer had not heard that we asked, and will answer: what
+            # comes of that belongs to an older round then.
             self._snapshot = []
-            return []
+            return self._greet(self._frontier, now, self._slots, adopts=False)
+        if self._resumes:
+            return self._greet(self._frontier, now, self._slots, adopts=False)
         if self._adopts and message.slots >= SNAPSHOT_SLOTS_MIN:
             if self._frontier.held:
                 # Entries came over another link meanwhile: the peer, who holds its own back for
@@ -478,6 +488,7 @@ class SyncMachine:
             if self._round and not (log == self._own and log in self._forked):
                 self._stream(log)
         self._own_round += 1
+        self._resumes = False
         self._arrived.clear()
         self._arrived_bytes = self._dealt_with = 0
         self._in_sync = False

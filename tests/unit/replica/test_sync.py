@@ -406,6 +406,36 @@ def test_edits_made_while_a_snapshot_travels_follow_it() -> None:
     assert joiner.replica.digest() == sponsor.replica.digest()
 
 
+@pytest.mark.parametrize("delivered", range(4))
+def test_a_sponsor_that_has_room_again_does_not_disturb_the_snapshot(delivered: int) -> None:
+    """Its frontier, said again while chunks are on their way, would look like a refusal."""
+    sponsor, joiner = _many()
+    link = Link(End(sponsor, slots=True), End(joiner, adopts=True))
+    for _ in range(delivered):
+        for end, peer in ((link.one, link.other), (link.other, link.one)):
+            if end.out:
+                peer.deliver(end.out.popleft())
+    link.one.perform(link.one.machine.resume(sponsor.replica.frontier, link.one.now))
+    link.run()
+    assert joiner.replica.digest() == sponsor.replica.digest()
+    link.quiet()
+    assert any(isinstance(event, DigestAgreed) for event in link.one.events)
+
+
+def test_a_snapshot_asked_for_while_the_peer_says_its_frontier_again_ends_no_link() -> None:
+    one, other = _many()
+    link = Link(End(one, slots=True), End(other))
+    link.run()
+    link.other.perform(link.other.machine.ask_snapshot())
+    link.one.perform(link.one.machine.resume(one.replica.frontier, link.one.now))
+    link.other.deliver(link.one.out.popleft())
+    link.run()
+    link.one.edit(b"l" * 16, "later")
+    link.other.edit(b"m" * 16, "later too")
+    link.run()
+    assert one.replica.digest() == other.replica.digest()
+
+
 def test_a_sponsor_without_a_snapshot_sends_entries_instead() -> None:
     sponsor, joiner = _many()
     sponsor.trusts(replace(sponsor.trust, epoch=None))
