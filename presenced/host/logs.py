@@ -23,6 +23,7 @@ SAFE_KEYS: Final = frozenset(
         "collection",
         "count",
         "detail",
+        "done",
         "errno",
         "error",
         "event",
@@ -36,6 +37,7 @@ SAFE_KEYS: Final = frozenset(
         "seconds",
         "signal",
         "timestamp",
+        "total",
         "version",
         "where",
     }

@@ -130,7 +130,8 @@ class ScratchDaemon:
             )
         assert ready["event"] == "ready", ready
         self.ready = ready
-        self.listen = f"127.0.0.1:{self.port}"
+        host, _, _ = self.listen.rpartition(":")
+        self.listen = f"{host}:{self.port}"
         return self
 
     def kill(self) -> None:
