@@ -280,6 +280,8 @@ class Content:
                     self.immediate.append(SendMessages(peer.number, (effect.message,)))
                 case syncing.EntriesReceived():
                     self._receive(peer, collection, effect, now)
+                case syncing.ForkReceived():
+                    self._receive_fork(peer, collection, effect, now)
                 case syncing.SnapshotWanted():
                     self._sponsor(peer, collection, now)
                 case syncing.SnapshotReceived():
@@ -317,6 +319,17 @@ class Content:
             peer.resume_at_ms = now.mono_ms + RESUME_MS
         if outcome.faults:
             raise outcome.faults[0]
+
+    def _receive_fork(
+        self, peer: LinkPeer, collection: Collection, shown: syncing.ForkReceived, now: Instant
+    ) -> None:
+        self.seal(collection, now)
+        outcome = self._shelf.replicas[collection].receive_proof(shown.proof, now)
+        self.keep(collection, outcome, now)
+        if outcome.faults:
+            raise outcome.faults[0]
+        if shown.proof.log == self._shelf.own_log(collection):
+            self.own_is_whole(collection, now)
 
     def _compared(
         self,
@@ -475,11 +488,12 @@ class Content:
         """Entries are on disk: send them on, acknowledge them."""
         for collection in sorted({head.collection for head in commit.heads}):
             entries = [one for one in commit.entries if one.collection == collection]
+            forks = [one for one in commit.forks if one.collection == collection]
             frontier = self._shelf.durable(collection)
             for peer in list(self._links.values()):
                 sync = peer.syncs.get(collection)
                 if sync is not None and sync.state is not syncing.State.NEW:
-                    effects = sync.committed(entries, frontier, now)
+                    effects = sync.committed(entries, frontier, now, forks=forks)
                     self._carry_out(peer, collection, effects, now)
 
     def keep(self, collection: Collection, outcome: Outcome, now: Instant) -> None:

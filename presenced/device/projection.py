@@ -36,6 +36,11 @@ EVENTS_EACH_MAX: Final = 100
 
 def keep_rows(commit: Commit, collection: Collection, outcome: Outcome) -> None:
     """Put an outcome's log, overlay and base rows into a commit."""
+    for cut in outcome.cuts:
+        # Entries that were gathered before, and not written yet, go too.
+        commit.entries = [
+            one for one in commit.entries if one[:2] != cut[:2] or one.seq < cut.first_seq
+        ]
     commit.cuts += outcome.cuts
     commit.entries += outcome.entries
     commit.heads += outcome.heads

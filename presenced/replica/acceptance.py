@@ -57,7 +57,7 @@ class Chain:
 
 
 class Bound(NamedTuple):
-    """Where a standing removal (or a fork) cuts a log: the last seq inside."""
+    """Where a standing removal cuts a log: the last seq inside."""
 
     removal: StatementId
     seq: int

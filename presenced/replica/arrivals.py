@@ -85,8 +85,15 @@ class Arrivals:
             try:
                 if seq <= chain.held_seq:
                     first = recent.raw_at(chain.log, seq) if seq > chain.base_seq else None
-                    ledger.compare(chain, seq, raw, first, outcome)
-                elif self._has_room(ledger, chain, raw, now, outcome):
+                    if not ledger.compare(chain, seq, raw, first, outcome):
+                        continue
+                    if not ledger.give_way(chain, seq, outcome):
+                        outcome.paused = outcome.paused or ledger.takes(chain, seq)
+                        return
+                    recent.forget_from(chain.log, seq)
+                if not ledger.takes(chain, seq):
+                    return
+                if self._has_room(ledger, chain, raw, now, outcome):
                     ledger.take(chain, raw, now.wall_ms, outcome)
                 else:
                     outcome.paused = True
@@ -100,7 +107,7 @@ class Arrivals:
         self, ledger: Ledger, chain: LogChain, raw: bytes, now: Instant, outcome: Outcome
     ) -> bool:
         if chain.tail:
-            entries, size = ledger.waiting()
+            entries, size = ledger.waiting(but_ended=True)
             if entries >= WAITING_ENTRIES_MAX or size + len(raw) > WAITING_BYTES_MAX:
                 return False
         device = chain.owner.device

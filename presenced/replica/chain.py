@@ -8,13 +8,13 @@ array (32 bytes an entry) because pasts name them; declared pasts only where the
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from presenced.ids import HASH_BYTES, Collection, EntryHash, LogId, StatementId
 from presenced.replica.acceptance import PastLink
 from presenced.replica.document import Writer
-from presenced.replica.entry import NO_ENTRY, Entry
+from presenced.replica.entry import NO_ENTRY, Entry, Reference
 from presenced.replica.operation import Decoded
 from presenced.replica.rows import LogHead
 from presenced.replica.seams import LogOwner
@@ -38,7 +38,7 @@ class DeclaredPast:
     """An entry that names entries of other logs, or membership heads."""
 
     seq: int
-    references: tuple[tuple[LogId, int], ...]
+    references: tuple[Reference, ...]
     heads: tuple[StatementId, ...]
 
 
@@ -95,8 +95,7 @@ class LogChain:
         self.hashes += held.hash
         entry = held.entry
         if entry.past or entry.heads:
-            references = tuple((one.log, one.seq) for one in entry.past)
-            self.pasts.append(DeclaredPast(held.seq, references, entry.heads))
+            self.pasts.append(DeclaredPast(held.seq, entry.past, entry.heads))
         self.tail.append(held)
 
     def has_applied(self, held: HeldEntry, operations: int) -> None:
@@ -125,13 +124,33 @@ class LogChain:
         return seq
 
     def links(
-        self, removals_in: Mapping[tuple[StatementId, ...], frozenset[StatementId]]
+        self,
+        removals_in: Mapping[tuple[StatementId, ...], frozenset[StatementId]],
+        reach: Callable[[Reference], int],
     ) -> list[PastLink]:
-        """What the rule of acceptance looks at."""
+        """What the rule of acceptance looks at. `reach`: how far a reference needs its log."""
         return [
-            PastLink(past.seq, past.references, removals_in.get(past.heads, frozenset()))
+            PastLink(
+                past.seq,
+                tuple((one.log, reach(one)) for one in past.references),
+                removals_in.get(past.heads, frozenset()),
+            )
             for past in self.pasts
         ]
+
+    def give_up_from(self, seq: int) -> None:
+        """Nothing of the log is held from `seq` on any more; none of that is applied."""
+        assert self.applied_seq < seq <= self.held_seq
+        before = self.hash_at(seq - 1)
+        assert before is not None
+        self.held_seq, self.held_hash = seq - 1, before
+        del self.hashes[(seq - 1 - self.start_seq) * HASH_BYTES :]
+        while self.tail and self.tail[-1].seq >= seq:
+            self.tail.pop()
+        self.pasts = [past for past in self.pasts if past.seq < seq]
+        if self.broken_seq >= seq:
+            self.broken_seq = 0
+        self.allowed_seq = min(self.allowed_seq, seq - 1)
 
     def head(self, collection: Collection) -> LogHead:
         return LogHead(

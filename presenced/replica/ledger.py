@@ -11,6 +11,11 @@ While no removal cuts any log here, everything whose past is applied counts, and
 the same however long the logs are. Otherwise that still holds for entries that neither lie
 outside a cut nor name, for the first time, an entry that does; only those ask the full rule.
 
+A log of which two entries for one place are known, signed, *ends* before the lowest such place, on
+every device, whichever branch it holds (decisions/0016). An entry of another log that names one
+beyond that end needs this log up to its end only: nobody's edits wait for a branch. What a removal
+(or the author's next incarnation) names by its hash counts again, as far as that.
+
 Who is to blame: bytes that are not a signed entry are the sending peer's fault. An entry whose
 author signed content that breaks the rules is its author's: it is kept, its log ends there for
 everyone alike, and whoever passed it on did nothing wrong.
@@ -19,10 +24,9 @@ everyone alike, and whoever passed it on did nothing wrong.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
 
 from presenced.crypto import derive
-from presenced.errors import PeerError
+from presenced.errors import Malformed, PeerError
 from presenced.ids import Collection, EntryHash, EpochId, LogId, SpaceId, StatementId
 from presenced.limits import CLOCK_AHEAD_ALERT_MS, ENTRY_EXPANDED_BYTES_MAX
 from presenced.replica.acceptance import Bound, Chain, accept
@@ -34,6 +38,7 @@ from presenced.replica.entry import (
     Entry,
     EntryKeys,
     Position,
+    Reference,
     entry_hash,
     open_entry,
     parse_entry,
@@ -48,15 +53,13 @@ from presenced.replica.rows import (
     AlertKind,
     AppliedEntry,
     ForkProof,
+    LogCut,
     LogHead,
     Outcome,
     StoredEntry,
 )
 from presenced.replica.seams import RecordNaming, RemovalCut, TrustView
 from presenced.replica.slot import Operation
-
-FORK: Final = StatementId(b"")
-"stands for the removal that a fork proof is: nobody can have it in their past"
 
 
 class Shrank(Exception):
@@ -88,6 +91,12 @@ class Ledger:
         self._cut_hashes: dict[tuple[LogId, int], set[EntryHash]] = {}
         self.base_heads: tuple[StatementId, ...] = ()
         "the statements under which the base was taken"
+        self._ends: dict[LogId, int] = {}
+        "of forked logs, the last entry that may count"
+        self._named: dict[LogId, int] = {}
+        "of forked logs, how far cuts name a branch that is not held so far"
+        self._proved: dict[LogId, int] = {}
+        "of those, how far what is held is what cuts name"
         self._cuts_since: set[tuple[LogId, Bound]] = set()
         "cuts that the base was taken without"
         self._judge_due = False
@@ -136,17 +145,26 @@ class Ledger:
             },
         )
 
-    def waiting(self) -> tuple[int, int]:
-        """Entries and bytes that are held and not applied."""
-        tails = [chain.tail for chain in self.chains.values() if chain.tail]
+    def waiting(self, *, but_ended: bool = False) -> tuple[int, int]:
+        """Entries and bytes that are held and not applied; `but_ended`: not beyond a fork."""
+        tails = [
+            chain.tail
+            for log, chain in self.chains.items()
+            if chain.tail and not (but_ended and chain.tail[0].seq > self._ends.get(log, SEQ_MAX))
+        ]
         return sum(map(len, tails)), sum(held.size for tail in tails for held in tail)
 
     def quarantined(self) -> int:
         """Entries that could be applied but for the rule of acceptance or their content."""
         return sum(
             len(chain.tail)
-            for chain in self.chains.values()
-            if chain.broken_seq or (chain.tail and chain.tail[0].decoded is not None)
+            for log, chain in self.chains.items()
+            if chain.tail
+            and (
+                chain.broken_seq
+                or chain.tail[0].decoded is not None
+                or chain.tail[0].seq > self._ends.get(log, SEQ_MAX)
+            )
         )
 
     def take_changed(self, outcome: Outcome) -> None:
@@ -211,36 +229,73 @@ class Ledger:
 
     def compare(
         self, chain: LogChain, seq: int, raw: bytes, first: bytes | None, outcome: Outcome
-    ) -> None:
-        """An entry came for a place that is taken: the same one, or proof of a fork.
+    ) -> bool:
+        """An entry came for a place that is taken: the same one, or proof of a fork (True).
 
         `first` is the entry held there, if it could be read. Raises what `take` raises.
         """
         known, previous = chain.hash_at(seq), chain.hash_at(seq - 1)
         if known is None or previous is None or raw == first:
-            return
+            return False
         entry = parse_entry(raw)
         position = self.position(chain, seq, previous)
         if entry_hash(position, entry)[0] == known:
-            return
+            return False
         verify_entry(position, entry, chain.owner.signing)
         if first is not None:
-            outcome.forks.append(ForkProof(self.collection, chain.log, seq, previous, first, raw))
-        if chain.fork_seq and chain.fork_seq <= seq:
+            self._forked(
+                chain, ForkProof(self.collection, chain.log, seq, previous, first, raw), outcome
+            )
+        return True
+
+    def prove(self, proof: ForkProof, outcome: Outcome) -> None:
+        """Two entries, signed for one place of a log, came as proof. Raises what `take` raises."""
+        chain = self.chain(proof.log)
+        if chain is None or 0 < chain.fork_seq <= proof.seq:
             return
-        chain.fork_seq = seq
+        position = self.position(chain, proof.seq, proof.previous)
+        first, second = (
+            verify_entry(position, parse_entry(raw), chain.owner.signing)[0]
+            for raw in (proof.first, proof.second)
+        )
+        if first == second:
+            raise Malformed("one entry twice is no fork")
+        self._forked(chain, proof, outcome)
+
+    def _forked(self, chain: LogChain, proof: ForkProof, outcome: Outcome) -> None:
+        if 0 < chain.fork_seq <= proof.seq:
+            return
+        chain.fork_seq = proof.seq
         self._changed.add(chain.log)
+        outcome.forks.append(proof)
         outcome.alerts.append(
-            Alert(AlertKind.FORK, chain.log, chain.owner.device, f"two entries at {seq}")
+            Alert(AlertKind.FORK, chain.log, chain.owner.device, f"two entries at {proof.seq}")
         )
         self.find_bounds()
+
+    def takes(self, chain: LogChain, seq: int) -> bool:
+        """Whether entries of a log are still taken there: of a forked one what a cut names."""
+        end = self._ends.get(chain.log)
+        return end is None or seq <= max(end, self._named.get(chain.log, 0))
+
+    def give_way(self, chain: LogChain, seq: int, outcome: Outcome) -> bool:
+        """Give up what is held of a forked log from `seq` on, if cuts name another branch."""
+        log = chain.log
+        if not max(chain.applied_seq, self._proved.get(log, 0)) < seq <= self._named.get(log, 0):
+            return False
+        chain.give_up_from(seq)
+        outcome.cuts.append(LogCut(self.collection, chain.log, seq))
+        self._changed.add(chain.log)
+        self.find_bounds()
+        return True
 
     def _hold(self, chain: LogChain, held: HeldEntry) -> None:
         chain.hold(held)
         self._changed.add(chain.log)
         if not self._bounds:
             return
-        if self._cut_hashes.get((chain.log, held.seq), set()) - {held.hash}:
+        named = self._cut_hashes.get((chain.log, held.seq))
+        if named and (named - {held.hash} or chain.fork_seq):
             self.find_bounds()
         if not self._counts_at_once(chain, held):
             self._judge_due = True
@@ -259,6 +314,7 @@ class Ledger:
 
     def settle(self, wall_ms: int, outcome: Outcome) -> None:
         """Apply all that may be. Raises `Shrank` when something applied no longer counts."""
+        self._check_ends(outcome)
         moved = self._advance_all(wall_ms, outcome) or bool(outcome.applied)
         while self._bounds and (self._judge_due or (moved and self._someone_waits())):
             self._judge_due = False
@@ -267,6 +323,7 @@ class Ledger:
 
     def judge(self, outcome: Outcome) -> None:
         """Only find out whether what is applied still counts. Raises `Shrank` if not all does."""
+        self._check_ends(outcome)
         if self._judge_due:
             self._judge_due = False
             self._judge(outcome)
@@ -293,6 +350,8 @@ class Ledger:
         before = chain.applied_seq
         while chain.tail and not chain.broken_seq:
             held = chain.tail[0]
+            if self._ends and held.seq > self._ends.get(chain.log, SEQ_MAX):
+                break
             if not self._past_is_applied(chain, held):
                 break
             if held.decoded is None and not self._read(
@@ -311,13 +370,28 @@ class Ledger:
         return chain.applied_seq > before
 
     def _past_is_applied(self, chain: LogChain, held: HeldEntry) -> bool:
-        for log, seq, digest in held.entry.past:
+        for reference in held.entry.past:
+            log, seq, digest = reference
             other = self.chains.get(log)
-            if other is None or other.applied_seq < seq:
+            if other is None:
                 return False
-            if other.hash_at(seq) not in (None, digest):
+            if log in self._ends:
+                if other.applied_seq < self._reach(reference):
+                    return False
+            elif other.applied_seq < seq or other.hash_at(seq) not in (None, digest):
                 return False
         return True
+
+    def _reach(self, reference: Reference) -> int:
+        """How far an entry needs a log that it names: of a forked one up to its end at most."""
+        log, seq, digest = reference
+        end = self._ends.get(log)
+        if end is None:
+            return seq
+        chain = self.chains[log]
+        if seq >= chain.fork_seq and chain.hash_at(seq) != digest:
+            return chain.fork_seq - 1  # of another branch
+        return min(seq, end)
 
     def _read(
         self, chain: LogChain, held: HeldEntry, past: Mapping[LogId, int], outcome: Outcome
@@ -393,11 +467,11 @@ class Ledger:
     @property
     def cut(self) -> bool:
         """Whether a removal or a fork cuts any log here."""
-        return bool(self._bounds)
+        return bool(self._bounds or self._ends)
 
     def cuts(self, log: LogId) -> bool:
         """Whether a removal or a fork cuts this log."""
-        return log in self._bounds
+        return log in self._bounds or log in self._ends
 
     def is_cut(self, heads: Iterable[LogHead]) -> bool:
         """Whether any of these logs is cut, before it has a chain."""
@@ -416,18 +490,53 @@ class Ledger:
     def find_bounds(self) -> None:
         """Where standing removals and forks cut the logs of this collection."""
         bounds: dict[LogId, tuple[tuple[Bound, ...], ...]] = {}
+        ends: dict[LogId, int] = {}
         self._cut_hashes = {}
+        self._named, self._proved = {}, {}
         self._cuts_since.clear()
         for log, chain in self.chains.items():
-            alternatives = {
-                self._bounds_of(chain, removals)
-                for removals in self.trust.alternatives(chain.owner.device, self.collection)
-            }
+            removals_of = self.trust.alternatives(chain.owner.device, self.collection)
+            alternatives = {self._bounds_of(chain, removals) for removals in removals_of}
             if alternatives and () not in alternatives:
                 bounds[log] = tuple(sorted(alternatives))
-        if bounds != self._bounds:
-            self._bounds = bounds
+            if chain.fork_seq:
+                ends[log] = max(
+                    (self._end_of(chain, removals) for removals in removals_of),
+                    default=chain.fork_seq - 1,
+                )
+        if bounds != self._bounds or ends != self._ends:
+            self._bounds, self._ends = bounds, ends
             self._judge_due = True
+
+    def _end_of(self, chain: LogChain, removals: Sequence[RemovalCut]) -> int:
+        """Where a forked log ends: before the fork, or as far as all cuts name what is held."""
+        before = chain.fork_seq - 1
+        points = [
+            removal.cut.get(chain.log, (0, NO_ENTRY))
+            for removal in removals
+            if removal.cut is not None
+        ]
+        points = [point for point in points if point[0] <= SEQ_MAX]
+        seq = min((point[0] for point in points), default=0)
+        if seq <= before:
+            return before
+        held = [(at, chain.hash_at(at), digest) for at, digest in points]
+        proved = [at for at, known, digest in held if known == digest]
+        if len(proved) == len(held):
+            return seq
+        if not proved or all(known in (None, digest) for _, known, digest in held):
+            self._named[chain.log] = max(at for at, _ in points)
+            self._proved[chain.log] = max(proved, default=before)
+        return before
+
+    def _check_ends(self, outcome: Outcome) -> None:
+        """Raises `Shrank` if more of a forked log is applied than counts."""
+        for log, end in self._ends.items():
+            chain = self.chains[log]
+            if chain.base_seq > end:
+                outcome.alerts.append(Alert(AlertKind.BASE_STALE, log, chain.owner.device))
+            elif chain.applied_seq > end:
+                raise Shrank
 
     def _bounds_of(self, chain: LogChain, removals: Sequence[RemovalCut]) -> tuple[Bound, ...]:
         """Where these removals, all together, cut a log."""
@@ -446,15 +555,14 @@ class Ledger:
             bounds.append(Bound(removal.id, seq))
             if chain.base_seq and not self.trust.in_past(removal.given_by, self.base_heads):
                 self._cuts_since.add((chain.log, bounds[-1]))
-        if chain.fork_seq:
-            bounds.append(Bound(FORK, chain.fork_seq - 1))
-            self._cuts_since.add((chain.log, bounds[-1]))
         return tuple(bounds)
 
     @property
     def base_stale(self) -> bool:
         """Whether the base may hold what no longer counts: a cut that it was taken without."""
-        return any(self._is_stale(log) for log in self._bounds)
+        return any(self._is_stale(log) for log in self._bounds) or any(
+            self.chains[log].base_seq > end for log, end in self._ends.items()
+        )
 
     def _is_stale(self, log: LogId) -> bool:
         base = self.chains[log].base_seq
@@ -495,11 +603,7 @@ class Ledger:
             for bound in cuts
         }
         removals_in = {
-            heads: frozenset(
-                removal
-                for removal in removals
-                if removal != FORK and self.trust.in_past(removal, heads)
-            )
+            heads: frozenset(removal for removal in removals if self.trust.in_past(removal, heads))
             for heads in {past.heads for one in self.chains.values() for past in one.pasts}
             if heads and self.trust.knows(heads)
         }
@@ -507,8 +611,8 @@ class Ledger:
             {
                 log: Chain(
                     device=chain.owner.device,
-                    length=chain.readable_seq(),
-                    links=chain.links(removals_in),
+                    length=min(chain.readable_seq(), self._ends.get(log, SEQ_MAX)),
+                    links=chain.links(removals_in, self._reach),
                     floor=chain.base_seq,
                 )
                 for log, chain in self.chains.items()
@@ -539,8 +643,14 @@ class Ledger:
                     break
 
     def _past_is_here(self, held: HeldEntry) -> bool:
-        for log, seq, digest in held.entry.past:
+        for reference in held.entry.past:
+            log, seq, digest = reference
             other = self.chains.get(log)
-            if other is None or other.held_seq < seq or other.hash_at(seq) not in (None, digest):
+            if other is None:
+                return False
+            if log in self._ends:
+                if other.held_seq < self._reach(reference):
+                    return False
+            elif other.held_seq < seq or other.hash_at(seq) not in (None, digest):
                 return False
         return True

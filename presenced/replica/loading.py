@@ -52,6 +52,14 @@ class Recent:
         of_log = self._entries.get(log)
         return of_log[-1].seq if of_log else 0
 
+    def forget_from(self, log: LogId, seq: int) -> None:
+        """The log was given up from `seq` on."""
+        of_log = self._entries.get(log)
+        while of_log and of_log[-1].seq >= seq:
+            self._bytes -= len(of_log.pop().raw)
+        if not of_log:
+            self._entries.pop(log, None)
+
     def logs(self) -> list[LogId]:
         return list(self._entries)
 

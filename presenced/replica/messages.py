@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from presenced.errors import LimitExceeded, Malformed
-from presenced.ids import COLLECTIONS, HASH_BYTES, ID_BYTES, Collection, LogId
+from presenced.ids import COLLECTIONS, HASH_BYTES, ID_BYTES, Collection, EntryHash, LogId
 from presenced.limits import ENTRY_SEALED_BYTES_MAX
 from presenced.replica.frontier import Frontier
 from presenced.replica.limits import (
@@ -83,6 +83,17 @@ class ChunkArrived:
     raw: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkShown:
+    """Two entries that were signed for one place of a log."""
+
+    log: LogId
+    seq: int
+    previous: EntryHash
+    first: bytes
+    second: bytes
+
+
 Message: TypeAlias = (
     FrontierReceived
     | EntriesArrived
@@ -90,6 +101,7 @@ Message: TypeAlias = (
     | DigestReceived
     | SnapshotRequested
     | ChunkArrived
+    | ForkShown
 )
 
 _TYPES: Final[dict[type, int]] = {
@@ -99,6 +111,7 @@ _TYPES: Final[dict[type, int]] = {
     DigestReceived: 19,
     SnapshotRequested: 20,
     ChunkArrived: 21,
+    ForkShown: 22,
 }
 _ROUND_MAX: Final = (1 << 32) - 1
 _COUNT_MAX: Final = (1 << 53) - 1
@@ -120,6 +133,8 @@ def encode_message(collection: Collection, message: Message) -> bytes:
             pass
         case ChunkArrived():
             body += [message.round, message.index, message.count, message.raw]
+        case ForkShown():
+            body += [message.log, message.seq, message.previous, message.first, message.second]
     return bytes((_TYPES[type(message)],)) + encode_prepared(body)
 
 
@@ -198,6 +213,22 @@ def _chunk(round_: Any, index: Any, count: Any, raw: Any) -> Message:
     return ChunkArrived(round=_number(round_, _ROUND_MAX), index=index, count=count, raw=raw)
 
 
+def _fork(log: Any, seq: Any, previous: Any, first: Any, second: Any) -> Message:
+    for value, size in ((log, ID_BYTES), (previous, HASH_BYTES)):
+        if type(value) is not bytes or len(value) != size:
+            raise Malformed("fork: log or hash")
+    for raw in (first, second):
+        if type(raw) is not bytes:
+            raise Malformed("fork: not bytes")
+        if len(raw) > ENTRY_SEALED_BYTES_MAX:
+            raise LimitExceeded("entry-sealed-bytes", str(len(raw)))
+    if _number(seq, SEQ_MAX) == 0:
+        raise Malformed("fork: seq")
+    return ForkShown(
+        log=LogId(log), seq=seq, previous=EntryHash(previous), first=first, second=second
+    )
+
+
 def _number(value: Any, most: int) -> int:
     if type(value) is not int or not 0 <= value <= most:
         raise Malformed("a number out of range")
@@ -211,4 +242,5 @@ _PARSERS: Final[dict[tuple[int, int], Callable[..., Message]]] = {
     (19, 4): _digest,
     (20, 1): _snapshot,
     (21, 5): _chunk,
+    (22, 6): _fork,
 }

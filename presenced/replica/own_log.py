@@ -25,7 +25,7 @@ from presenced.replica.entry import entry_hash, parse_entry, verify_entry
 from presenced.replica.ledger import Ledger, Shrank
 from presenced.replica.limits import BRANCH_BYTES_MAX
 from presenced.replica.loading import PAGE_BYTES, Recent, load_ledger
-from presenced.replica.rows import LogCut, LogHead, Outcome, OverlayRow
+from presenced.replica.rows import ForkProof, LogCut, LogHead, Outcome, OverlayRow
 from presenced.replica.seams import ReplicaReader
 from presenced.replica.slot import Operation
 
@@ -116,6 +116,9 @@ class ReaderBefore:
 
     def overlay(self, collection: Collection) -> Sequence[OverlayRow]:
         return self._reader.overlay(collection)
+
+    def forks(self) -> Iterable[ForkProof]:
+        return self._reader.forks()
 
     def base(self, collection: Collection) -> Sequence[bytes]:
         return self._reader.base(collection)

@@ -45,7 +45,7 @@ from presenced.replica.own_log import (
     take_branch,
     without_marks,
 )
-from presenced.replica.rows import Alert, AlertKind, BaseChunk, LogHead, Outcome
+from presenced.replica.rows import Alert, AlertKind, BaseChunk, ForkProof, LogHead, Outcome
 from presenced.replica.sealing import seal_operations
 from presenced.replica.seams import RecordNaming, RemovalCut, ReplicaReader, TrustView
 from presenced.replica.slot import Operation, RecordSlots
@@ -256,6 +256,22 @@ class Replica:
         arrived = Parked(log, first_seq, tuple(raws))
         self._arrivals.take(ledger, self._recent, arrived, now, outcome)
         return self._settled(outcome, now.wall_ms)
+
+    def receive_proof(self, proof: ForkProof, now: Instant) -> Outcome:
+        """Proof that a log forked, from a peer: what follows the fork no longer counts.
+
+        While the overlay holds an edit only that; then call `settle` after sealing. Never raises.
+        """
+        outcome = Outcome()
+        try:
+            self._loaded().prove(proof, outcome)
+        except PeerError as error:
+            outcome.faults.append(error)
+            return outcome
+        if not outcome.forks:
+            return outcome
+        only_shrink = len(self._unsent()) > 0 and not self._recovering
+        return self._settled(outcome, now.wall_ms, only_shrink=only_shrink)
 
     def trust_changed(self, trust: TrustView, now: Instant) -> Outcome:
         """A newer view of membership: what it takes back goes, what waited for it goes on.

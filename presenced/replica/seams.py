@@ -5,11 +5,11 @@ In-memory versions and the suites that every version must pass: `presenced.testi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from presenced.ids import Collection, DeviceId, EntryHash, EpochId, LogId, RecordId, StatementId
-from presenced.replica.rows import LogHead, OverlayRow
+from presenced.replica.rows import ForkProof, LogHead, OverlayRow
 
 
 class ReplicaReader(Protocol):
@@ -27,6 +27,10 @@ class ReplicaReader(Protocol):
         ...
 
     def overlay(self, collection: Collection) -> Sequence[OverlayRow]: ...
+
+    def forks(self) -> Iterable[ForkProof]:
+        """Of each forked log the proof with the lowest seq."""
+        ...
 
     def base(self, collection: Collection) -> Sequence[bytes]:
         """The chunks of the collection's base by index; empty if there is none."""

@@ -44,13 +44,14 @@ from presenced.replica.messages import (
     ChunkArrived,
     DigestReceived,
     EntriesArrived,
+    ForkShown,
     FrontierReceived,
     Message,
     SnapshotRequested,
     encode_message,
     parse_message,
 )
-from presenced.replica.rows import StoredEntry
+from presenced.replica.rows import ForkProof, StoredEntry
 from presenced.replica.seams import ReplicaReader
 from presenced.replica.stream import Stream
 from presenced.replica.sync_effects import (
@@ -59,6 +60,7 @@ from presenced.replica.sync_effects import (
     DigestWanted,
     Effect,
     EntriesReceived,
+    ForkReceived,
     InSync,
     SendMessage,
     SnapshotReceived,
@@ -72,6 +74,7 @@ __all__ = [
     "DigestWanted",
     "Effect",
     "EntriesReceived",
+    "ForkReceived",
     "InSync",
     "SendMessage",
     "SnapshotReceived",
@@ -102,12 +105,15 @@ TRANSITIONS: Final[dict[tuple[State, type], frozenset[State]]] = {
     (State.LIVE, DigestReceived): frozenset({State.LIVE}),
     (State.LIVE, SnapshotRequested): frozenset({State.SPONSORING}),
     (State.LIVE, ChunkArrived): frozenset({State.LIVE}),
+    (State.LIVE, ForkShown): frozenset({State.LIVE}),
     (State.ADOPTING, FrontierReceived): frozenset({State.LIVE}),
     (State.ADOPTING, ChunkArrived): frozenset({State.ADOPTING}),
     (State.ADOPTING, EntriesArrived): frozenset({State.ADOPTING}),
     (State.ADOPTING, Acknowledged): frozenset({State.ADOPTING}),
     (State.ADOPTING, DigestReceived): frozenset({State.ADOPTING}),
     (State.ADOPTING, SnapshotRequested): frozenset({State.LIVE}),
+    (State.ADOPTING, ForkShown): frozenset({State.ADOPTING}),
+    (State.SPONSORING, ForkShown): frozenset({State.SPONSORING}),
     (State.SPONSORING, SnapshotRequested): frozenset({State.SPONSORING}),
     (State.SPONSORING, FrontierReceived): frozenset({State.LIVE, State.SPONSORING}),
     (State.SPONSORING, EntriesArrived): frozenset({State.SPONSORING}),
@@ -142,6 +148,9 @@ class SyncMachine:
         "whether the peer waits for edits of ours that were not sealed yet"
         self._peer_unsent = False
         self._peer_points: Mapping[LogId, Point] = {}
+        self._peer_applied: Mapping[LogId, Point] = {}
+        self._named_sent: dict[LogId, int] = {}
+        "of forked logs, how far the branch that cuts name went out in this round"
         "what the peer's last frontier said that it holds"
         self._streams: dict[LogId, Stream] = {}
         self._ends: dict[LogId, int] = {}
@@ -149,6 +158,9 @@ class SyncMachine:
         self._peer_held: dict[LogId, int] = {}
         self._said: dict[LogId, int] = {}
         self._forked: set[LogId] = set()
+        self._forks = {one.log: one for one in reader.forks() if one.collection == collection}
+        self._shown: dict[LogId, int] = {}
+        "the forks that the peer was shown, or has shown, on this link"
         self._slots = 0
         self._adopts = False
         # sending
@@ -222,10 +234,21 @@ class SyncMachine:
         return [*effects, *self._decide()]
 
     def committed(
-        self, entries: Iterable[StoredEntry], frontier: Frontier, now: Instant
+        self,
+        entries: Iterable[StoredEntry],
+        frontier: Frontier,
+        now: Instant,
+        *,
+        forks: Iterable[ForkProof] = (),
     ) -> list[Effect]:
-        """Entries of this collection, own or from any link, are on disk."""
+        """Entries and forks of this collection, own or from any link, are on disk."""
         self._frontier = frontier
+        for fork in forks:
+            self._forks[fork.log] = fork
+            self._quiet_at = now.mono_ms + QUIET_MS
+        for log in self._forks:
+            if self._round:
+                self._offer_forked(log)
         for entry in entries:
             self._ends[entry.log] = max(self._ends.get(entry.log, 0), entry.seq)
             if self._round and not (entry.log == self._own and entry.log in self._forked):
@@ -281,7 +304,7 @@ class SyncMachine:
         """Entries that the peer has announced and we do not hold."""
         held = self._frontier.held
         return sum(
-            max(0, seq - held[log][0] if log in held else seq)
+            max(0, min(seq, self._last(log, seq)) - (held[log][0] if log in held else 0))
             for log, seq in self._peer_held.items()
             if log not in self._forked
         )
@@ -346,6 +369,8 @@ class SyncMachine:
             case DigestReceived():
                 self._peer_digest = (message.point, message.digest, message.vouched)
                 return self._compare_digests()
+            case ForkShown():
+                return self._fork_shown(message)
             case SnapshotRequested() if self.state is State.ADOPTING:
                 # Both asked: neither has what the other wants.
                 self.state, self._snapshot = State.LIVE, []
@@ -365,12 +390,16 @@ class SyncMachine:
         self._in_sync = False
         self._streams = {}
         self._forked = set()
+        self._named_sent = {}
         held = message.frontier.held
         self._peer_held = {log: seq for log, (seq, _) in held.items()}
         self._peer_points = held
+        self._peer_applied = message.frontier.applied
         self._peer_unsent = message.unsent
         for log in self._ends:
-            if log in held and not self._agrees(log, *held[log]):
+            if log in self._forks:
+                self._offer_forked(log)
+            elif log in held and not self._agrees(log, *held[log]):
                 self._show_branch(log)
             else:
                 self._stream(log)
@@ -401,12 +430,51 @@ class SyncMachine:
         return known is None or known == digest
 
     def _show_branch(self, log: LogId) -> None:
-        """The log forked: the peer gets ours whole, as proof. Neither waits for the other's."""
+        """The peer holds another branch than we: it gets ours whole. Neither waits for the other's.
+
+        What comes of it is a proof of the fork; or, if it is known and a cut names ours, our
+        branch instead of the peer's.
+        """
         self._forked.add(log)
         if log == self._own:
             self._streams.pop(log, None)
         else:
-            self._streams[log] = Stream(1, self._ends[log])
+            first_seq = self._before_fork(log) + 1 if log in self._forks else 1
+            self._streams[log] = Stream(first_seq, self._last(log, self._ends[log]))
+
+    def _offer_forked(self, log: LogId) -> None:
+        """Of a forked log the peer gets what is before the fork, and what counts here beyond it.
+
+        If more counts here (a cut has named our branch) and the peer holds something there that
+        does not count yet, it may be another branch: it gets ours from the fork on, once.
+        """
+        if log not in self._ends:
+            return
+        last, before = self._last(log, self._ends[log]), self._before_fork(log)
+        if last > before and self._peer_held.get(log, 0) > before and not self._counts(log, last):
+            if self._named_sent.get(log, 0) < last:
+                self._named_sent[log] = last
+                self._show_branch(log)
+        elif log not in self._streams or self._streams[log].end_seq < last:
+            self._streams[log] = Stream(self._peer_held.get(log, 0) + 1, last)
+
+    def _counts(self, log: LogId, last: int) -> bool:
+        """Whether the peer has said that our branch of a forked log counts there, too."""
+        seq, digest = self._peer_applied.get(log, (0, None))
+        known = self._hash_at(log, seq) if self._hash_at is not None and seq >= last else None
+        return known is not None and known == digest
+
+    def _before_fork(self, log: LogId) -> int:
+        """The last entry before a fork that is known; -1: none is."""
+        fork = self._forks.get(log)
+        return -1 if fork is None else fork.seq - 1
+
+    def _last(self, log: LogId, seq: int) -> int:
+        """How far a log is worth sending or waiting for: beyond a fork only what counts here."""
+        if log not in self._forks:
+            return seq
+        applied = self._frontier.applied.get(log)
+        return min(seq, max(self._before_fork(log), applied[0] if applied else 0))
 
     def _entries_arrived(self, message: EntriesArrived) -> list[Effect]:
         log, last_seq = message.log, message.first_seq + len(message.raws) - 1
@@ -416,12 +484,27 @@ class SyncMachine:
         stream = self._streams.get(log)
         if message.round == self._own_round and message.first_seq <= self._said.get(log, 0):
             # Nobody sends what we said we hold, but as proof of a fork: show ours, too.
-            if log not in self._forked:
+            if log not in self._forked and log not in self._forks:
                 self._show_branch(log)
         elif stream is not None and stream.next_seq >= message.first_seq:
             stream.skip_to(last_seq + 1)
         self._count_arrival(message.round, (log, last_seq), sum(map(len, message.raws)))
         return [EntriesReceived(log, message.first_seq, message.raws)]
+
+    def _fork_shown(self, message: ForkShown) -> list[Effect]:
+        proof = ForkProof(
+            self.collection,
+            message.log,
+            message.seq,
+            message.previous,
+            message.first,
+            message.second,
+        )
+        known, shown = self._forks.get(proof.log), self._shown.get(proof.log)
+        if shown is not None and shown <= proof.seq:
+            return []
+        self._shown[proof.log] = proof.seq
+        return [] if known is not None and known.seq <= proof.seq else [ForkReceived(proof)]
 
     def _count_arrival(self, round_: int, last: tuple[LogId, int] | None, size: int) -> None:
         if round_ > self._own_round:
@@ -505,6 +588,7 @@ class SyncMachine:
         effects: list[Effect] = []
         if self.state in (State.NEW, State.GREETING):
             return effects
+        effects += self._show_forks()
         effects += self._acknowledge()
         if self.state is State.SPONSORING:
             effects += self._send_chunks()
@@ -513,6 +597,26 @@ class SyncMachine:
             if self._is_in_sync() and not self._in_sync:
                 self._in_sync = True
                 effects.append(InSync())
+        return effects
+
+    def _show_forks(self) -> list[Effect]:
+        """Let the peer know of every fork that is known here, each once."""
+        effects: list[Effect] = []
+        for log, fork in self._forks.items():
+            shown = self._shown.get(log)
+            if shown is None or shown > fork.seq:
+                self._shown[log] = fork.seq
+                effects.append(
+                    self._message(
+                        ForkShown(
+                            log=log,
+                            seq=fork.seq,
+                            previous=fork.previous,
+                            first=fork.first,
+                            second=fork.second,
+                        )
+                    )
+                )
         return effects
 
     def _acknowledge(self) -> list[Effect]:
@@ -524,6 +628,7 @@ class SyncMachine:
                 last is not None
                 and held.get(last[0], (0, b""))[0] < last[1]
                 and last[0] not in self._forked
+                and last[0] not in self._forks
             ):
                 break
             self._arrived.popleft()
@@ -585,6 +690,6 @@ class SyncMachine:
         """The stream of a log of ours, from what the peer is known to hold."""
         stream = self._streams.get(log)
         if stream is None:
-            stream = Stream(self._peer_held.get(log, 0) + 1, self._ends[log])
+            stream = Stream(self._peer_held.get(log, 0) + 1, self._last(log, self._ends[log]))
             self._streams[log] = stream
         return stream

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from presenced.ids import LogId
+from presenced.replica.rows import ForkProof
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,13 @@ class EntriesReceived:
     log: LogId
     first_seq: int
     raws: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ForkReceived:
+    """Give this to `Replica.receive_proof`."""
+
+    proof: ForkProof
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,7 @@ class DigestMismatch:
 Effect: TypeAlias = (
     SendMessage
     | EntriesReceived
+    | ForkReceived
     | SnapshotWanted
     | SnapshotReceived
     | InSync

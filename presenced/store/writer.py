@@ -189,9 +189,14 @@ class Writer:
                     for entry in commit.entries
                 ),
             )
-        if commit.forks:
+        if commit.forks:  # of each log the lowest is kept, and that is the one that comes last
             self._connection.executemany(
-                "INSERT OR IGNORE INTO fork VALUES (?,?,?,?,?,?)", commit.forks
+                "DELETE FROM fork WHERE collection = ? AND log = ?",
+                {fork[:2] for fork in commit.forks},
+            )
+            self._connection.executemany(
+                "INSERT INTO fork VALUES (?,?,?,?,?,?)",
+                {fork[:2]: fork for fork in commit.forks}.values(),
             )
 
     def _write_views(self, commit: Commit) -> None:

@@ -38,7 +38,7 @@ from presenced.replica.messages import (
 )
 from presenced.replica.messages import parse_message as parse_content
 from presenced.replica.replica import Replica
-from presenced.replica.rows import AlertKind, LogHead, Outcome, OverlayRow
+from presenced.replica.rows import AlertKind, ForkProof, LogHead, Outcome, OverlayRow
 from presenced.replica.slot import RecordSlots
 from presenced.replica.snapshot import parse_manifest
 from presenced.testing.link_doubles import SeededEntropy
@@ -467,6 +467,9 @@ class _WithBase:
 
     def log_heads(self, collection: Collection) -> Sequence[LogHead]:
         return self._disk.log_heads(collection)
+
+    def forks(self) -> Iterable[ForkProof]:
+        return self._disk.forks()
 
     def entries(
         self, collection: Collection, log: LogId, first_seq: int, *, bytes_max: int

@@ -6,10 +6,10 @@ suite as the store (conformance_reader.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from presenced.ids import Collection, EntryHash, LogId, RecordId
-from presenced.replica.rows import LogHead, Outcome, OverlayRow, StoredEntry
+from presenced.replica.rows import ForkProof, LogHead, Outcome, OverlayRow, StoredEntry
 
 _EntryKey = tuple[Collection, LogId, int]
 _OverlayKey = tuple[Collection, str, RecordId, str]
@@ -23,6 +23,7 @@ class MemoryReader:
         self._entries: dict[_EntryKey, StoredEntry] = {}
         self._overlay: dict[_OverlayKey, OverlayRow] = {}
         self._base: dict[Collection, list[bytes]] = {}
+        self._forks: dict[LogId, ForkProof] = {}
         self.taken: dict[Collection, bytes] = {}
         "what was taken from each device today, as replicas keep it"
 
@@ -49,6 +50,9 @@ class MemoryReader:
     def base(self, collection: Collection) -> Sequence[bytes]:
         return list(self._base.get(collection, ()))
 
+    def forks(self) -> Iterable[ForkProof]:
+        return list(self._forks.values())
+
     # --- writing ---
 
     def commit(self, collection: Collection, outcome: Outcome) -> None:
@@ -61,6 +65,8 @@ class MemoryReader:
             key = (entry.collection, entry.log, entry.seq)
             assert key not in self._entries, "an entry's place is taken once"
             self._entries[key] = entry
+        for fork in outcome.forks:
+            self._forks[fork.log] = fork
         for head in outcome.heads:
             self._heads[head.collection, head.log] = head
         for row in outcome.overlay_put:

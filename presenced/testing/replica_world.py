@@ -239,7 +239,9 @@ class ReplicaDevice:
 
     def pull(self, other: ReplicaDevice) -> list[Outcome]:
         """Take everything that the other device has committed and this one lacks."""
-        outcomes = []
+        outcomes = [
+            self.commit(self.replica.receive_proof(fork, self.now)) for fork in other.reader.forks()
+        ]
         held = self.replica.frontier.held
         for head in other.reader.log_heads(self.collection):
             first_seq = held.get(head.log, (0, b""))[0] + 1

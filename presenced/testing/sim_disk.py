@@ -35,7 +35,7 @@ class SimDisk:
         self._entries: dict[tuple[Collection, LogId], dict[int, StoredEntry]] = {}
         self._overlay: dict[Collection, dict[_OverlayKey, OverlayRow]] = {}
         self._base: dict[Collection, list[bytes]] = {}
-        self._forks: list[ForkProof] = []
+        self._forks: dict[tuple[Collection, LogId], ForkProof] = {}
         self._meta: dict[str, bytes] = {}
         self._summary: StoredSummary | None = None
         self.follow_rows: dict[RecordId, FollowRow] = {}
@@ -70,7 +70,8 @@ class SimDisk:
             }
         for collection, chunks in commit.base.items():
             self._base[collection] = list(chunks)
-        self._forks += commit.forks
+        for fork in commit.forks:
+            self._forks[fork.collection, fork.log] = fork
         self._apply_views(commit)
         for key, value in commit.meta.items():
             if value is None:
@@ -122,7 +123,7 @@ class SimDisk:
         return self._meta.get(key)
 
     def forks(self) -> Iterable[ForkProof]:
-        return list(self._forks)
+        return list(self._forks.values())
 
     def summary(self) -> StoredSummary | None:
         return self._summary

@@ -514,7 +514,7 @@ def test_a_forged_second_entry_is_no_proof(hostile: HostileDevice, victim: Repli
     assert not outcome.alerts
 
 
-def test_what_an_honest_device_built_on_before_the_fork_was_known_is_not_lost(
+def test_what_an_honest_device_wrote_before_the_fork_was_known_is_not_lost(
     hostile: HostileDevice, victim: ReplicaDevice
 ) -> None:
     first, left, right = _fork(hostile)
@@ -522,10 +522,11 @@ def test_what_an_honest_device_built_on_before_the_fork_was_known_is_not_lost(
     victim.put(RECORD, "answer")
     outcome = victim.receive(hostile.log, 2, [right])
     assert outcome.forks
-    assert not outcome.rebuilt
+    assert outcome.rebuilt
     slots = victim.replica.record("follow", RECORD)["state"]  # type: ignore[arg-type]
     assert slots[victim.log].value == "answer"
-    assert slots[hostile.log].value == "left"
+    assert slots[hostile.log].value == "first"
+    assert victim.replica.pending.quarantined == 1
 
 
 # --- what has to wait is bounded ---

@@ -18,6 +18,7 @@ from presenced.replica.messages import (
     ChunkArrived,
     DigestReceived,
     EntriesArrived,
+    ForkShown,
     FrontierReceived,
     Message,
     SnapshotRequested,
@@ -39,6 +40,7 @@ MESSAGES: list[Message] = [
     DigestReceived(point=bytes(32), digest=b"d" * 32, vouched=True),
     SnapshotRequested(),
     ChunkArrived(round=1, index=1, count=3, raw=b"chunk"),
+    ForkShown(log=LOG, seq=3, previous=EntryHash(bytes(32)), first=b"x", second=b"y"),
 ]
 
 

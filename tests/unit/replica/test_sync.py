@@ -10,7 +10,7 @@ import pytest
 
 from presenced.clock import Instant
 from presenced.errors import LimitExceeded, Malformed, PeerError
-from presenced.ids import LogId
+from presenced.ids import EntryHash, LogId, StatementId
 from presenced.replica.frontier import Frontier
 from presenced.replica.limits import (
     BATCH_BYTES_MAX,
@@ -26,6 +26,7 @@ from presenced.replica.messages import (
     ChunkArrived,
     DigestReceived,
     EntriesArrived,
+    ForkShown,
     FrontierReceived,
     Message,
     SnapshotRequested,
@@ -40,6 +41,7 @@ from presenced.replica.sync import (
     DigestWanted,
     Effect,
     EntriesReceived,
+    ForkReceived,
     InSync,
     SendMessage,
     SnapshotReceived,
@@ -47,7 +49,7 @@ from presenced.replica.sync import (
     State,
     SyncMachine,
 )
-from presenced.testing.replica_world import HostileDevice, ReplicaDevice, acquaint
+from presenced.testing.replica_world import HostileDevice, ReplicaDevice, TestRemoval, acquaint
 from presenced.wire import encode
 
 MESSAGES: list[Message] = [
@@ -57,6 +59,7 @@ MESSAGES: list[Message] = [
     DigestReceived(point=bytes(32), digest=bytes(32), vouched=True),
     SnapshotRequested(),
     ChunkArrived(round=1, index=0, count=1, raw=b"x"),
+    ForkShown(log=LogId(bytes(16)), seq=3, previous=EntryHash(bytes(32)), first=b"x", second=b"y"),
 ]
 
 
@@ -95,6 +98,12 @@ class End:
                     self.sent_bytes += len(effect.message)
                 case EntriesReceived():
                     self.commit(self.device.receive(effect.log, effect.first_seq, effect.raws))
+                case ForkReceived():
+                    self.commit(
+                        self.device.commit(
+                            self.device.replica.receive_proof(effect.proof, self.now)
+                        )
+                    )
                 case SnapshotWanted():
                     self.perform(
                         self.machine.send_snapshot(self.device.replica.snapshot(), self.now)
@@ -121,7 +130,9 @@ class End:
         self.outcomes.append(outcome)
         frontier = self.device.replica.frontier
         for end in [self, *self.others]:
-            end.perform(end.machine.committed(outcome.entries, frontier, self.now))
+            end.perform(
+                end.machine.committed(outcome.entries, frontier, self.now, forks=outcome.forks)
+            )
 
     def deliver(self, message: bytes) -> None:
         self.perform(self.machine.receive(message, self.now))
@@ -520,6 +531,64 @@ def test_a_fork_is_proved_to_whoever_holds_the_other_branch() -> None:
         kinds = {alert.kind for outcome in end.outcomes for alert in outcome.alerts}
         assert AlertKind.FORK in kinds
         assert not any(outcome.faults for outcome in end.outcomes)
+    assert one.replica.digest() == other.replica.digest()
+
+
+def test_a_fork_that_one_knows_is_shown_to_who_holds_the_same_branch_and_passed_on() -> None:
+    hostile = HostileDevice(66)
+    devices = [ReplicaDevice(number) for number in (1, 2, 3)]
+    acquaint([hostile, *devices])
+    first = hostile.forge(encode([hostile.row("first")]))
+    seq, previous = hostile.seq, hostile.previous
+    left = [hostile.forge(encode([hostile.row("left")])) for _ in range(3)]
+    hostile.seq, hostile.previous = seq, previous
+    right = hostile.forge(encode([hostile.row("right")]))
+    for device in devices:
+        device.receive(hostile.log, 1, [first, *left])
+    middle = [End(devices[1]), End(devices[1])]
+    middle[0].others, middle[1].others = [middle[1]], [middle[0]]
+    links = [Link(End(devices[0]), middle[0]), Link(middle[1], End(devices[2]))]
+    for link in links:
+        link.run()
+    links[0].one.commit(devices[0].receive(hostile.log, 2, [right]))
+    for link in (*links, *links):
+        link.run()
+    for device in devices:
+        assert device.replica.frontier.applied[hostile.log][0] == 1
+        assert [fork.seq for fork in device.reader.forks()] == [2]
+    assert len({device.replica.digest() for device in devices}) == 1
+    links[0].one.edit(b"r" * 16, "goes on")
+    for link in (*links, *links):
+        link.run()
+        assert link.one.machine.in_sync
+        assert link.other.machine.in_sync
+    assert len({device.replica.digest() for device in devices}) == 1
+
+
+def test_a_branch_that_a_removal_names_comes_to_who_holds_the_other() -> None:
+    hostile = HostileDevice(66)
+    one, other = ReplicaDevice(1), ReplicaDevice(2)
+    acquaint([hostile, one, other])
+    first = hostile.forge(encode([hostile.row("first")]))
+    seq, previous = hostile.seq, hostile.previous
+    left = [hostile.forge(encode([hostile.row(f"left {number}")])) for number in range(3)]
+    named = (hostile.seq, hostile.previous)
+    hostile.seq, hostile.previous = seq, previous
+    right = [hostile.forge(encode([hostile.row(f"right {number}")])) for number in range(5)]
+    one.receive(hostile.log, 1, [first, *left])
+    other.receive(hostile.log, 1, [first, *right])
+    link = Link(End(one), End(other))
+    link.run()
+    assert other.replica.frontier.applied[hostile.log][0] == 1
+    removal = TestRemoval(StatementId(b"r" * 32), {hostile.log: named})
+    trust = one.trust.learn(removal.id, {hostile.device: removal})
+    link.other.commit(other.trusts(trust))
+    link.one.commit(one.trusts(trust))
+    link.run()
+    for device in (one, other):
+        assert device.replica.frontier.applied[hostile.log] == named
+        device.restart()
+        assert device.replica.frontier.applied[hostile.log] == named
     assert one.replica.digest() == other.replica.digest()
 
 
