@@ -207,6 +207,9 @@ async def forks_are_kept(reader: StoreReader, commit: CommitTo) -> None:
     fork = ForkProof("follows", LOG, 2, entry_hash(1), b"first", b"second")
     await commit(Commit(heads=[log_head(1)], forks=[fork]))
     assert list(reader.forks()) == [fork]
+    lower = fork._replace(seq=1)
+    await commit(Commit(forks=[fork._replace(seq=2, second=b"third"), lower]))
+    assert list(reader.forks()) == [lower], "of each log the one that came last, the lowest"
 
 
 async def rows_are_replaced_by_record(reader: StoreReader, commit: CommitTo) -> None:

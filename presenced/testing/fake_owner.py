@@ -34,6 +34,7 @@ from presenced.local.owner import (
     PairingRequest,
     Pending,
     SessionQuery,
+    SnapshotFacts,
     StatusFacts,
     Work,
 )
@@ -84,6 +85,7 @@ class FakeOwner:
         self.fenced = False
         "acts on sessions write nothing: another device has them, or it is so already"
         self.work: list[Work] = []
+        self.snapshots: list[SnapshotFacts] = []
         self.phrase_open = True
         self.failure: HostError | None = None
         "raised by the next edit"
@@ -384,6 +386,7 @@ class FakeOwner:
             sessions=len(self.played),
             conflicts=0,
             work=list(self.work),
+            snapshots=list(self.snapshots),
         )
 
     async def doctor(self) -> Sequence[Check]:

@@ -18,8 +18,10 @@ from presenced.clients.cli.commands import LazyGroup
 from presenced.clients.cli.failure import Exit
 from presenced.clients.cli.program import COMMANDS
 from presenced.clients.cli.program import presence as presence_group
+from presenced.device.beginnings import Standing
 from presenced.errors import StoreFull
 from presenced.ids import show_id
+from presenced.local.owner import SnapshotFacts
 from presenced.local.progress import Failed
 from presenced.presence.naming import follow_id
 from presenced.presence.summary import LostValue, Side, Summary, SummaryRow
@@ -92,6 +94,22 @@ def test_every_way_to_end_has_its_exit_code(
         problem = json.loads(ran.err)
         assert problem["exit_code"] == code
         assert problem["detail"]
+
+
+def test_status_says_by_whose_word_a_collection_stands(presence: Any) -> None:
+    presence.fake.snapshots = [
+        SnapshotFacts(
+            collection=collection, sponsor=OTHER, state=state, confirmer=None, against=[OTHER]
+        )
+        for collection, state in (("follows", Standing.DISPUTED), ("sessions", Standing.ONLY))
+    ]
+    lines = presence("status").out.splitlines()
+    (line,) = [line for line in lines if line.startswith("snapshot")]
+    assert line.endswith("another device has other content")
+    assert "follows came from" in line
+    told = presence("--json", "status").json["snapshots"]
+    assert [one["state"] for one in told] == ["disputed", "only"]
+    assert told[0]["disputed_by"] == [told[0]["sponsor"]]
 
 
 def test_a_daemon_that_does_not_answer_is_a_timeout(

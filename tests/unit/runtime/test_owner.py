@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from presenced.device.beginnings import Standing
 from presenced.device.edits import ChangeFollow, Follow, NameDevice, Resolve
 from presenced.device.shelf import DIGESTS
 from presenced.errors import NotFound, NotSetUp, StoreCorrupt, StoreError
@@ -249,6 +250,15 @@ async def test_the_doctor_names_what_a_person_can_mend(autojump_clock: MockClock
         for name in ("links", "other devices", "recovery phrase", "database key"):
             assert found[name].status == "warn"
             assert found[name].next_step
+        assert "snapshot" not in found
+        content = first.home.driver.machine._content
+        other = next(iter(first.home.driver.machine.membership.siblings))
+        content.beginnings.adopted("follows", other, (), disputed=False)
+        content.beginnings.judged("follows", stale=True)
+        found = {check.name: check for check in await owner.machine.doctor()}
+        assert "a removal reaches below it" in found["snapshot"].detail
+        (shown,) = (await owner.machine.status()).snapshots
+        assert (shown.sponsor, shown.state) == (other, Standing.STALE)
         await owner.machine.hold_links(down=False)
         await trio.sleep(2)
         found = {check.name: check for check in await owner.machine.doctor()}
