@@ -5,7 +5,7 @@ Rules of this file: one alert per key, newest last, at most `ALERTS_MAX`; a new 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from presenced.device.effects import Event
@@ -26,20 +26,22 @@ WORDS: Final[Mapping[AlertKind, str]] = {
 class Alerts:
     """Alerts by key."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[Event], None]) -> None:
         self._words: dict[str, str] = {}
+        self._tell = tell
 
     @property
     def words(self) -> Sequence[str]:
         return tuple(self._words.values())
 
-    def add(self, key: str, words: str) -> Event | None:
-        """Keep an alert; what to tell if it is new."""
+    def add(self, key: str, words: str) -> None:
+        """Keep an alert; tell it if it is new."""
         is_new = key not in self._words
         if is_new and len(self._words) >= ALERTS_MAX:
             del self._words[next(iter(self._words))]
         self._words[key] = words
-        return Event("alert", {"detail": words}) if is_new else None
+        if is_new:
+            self._tell(Event("alert", {"detail": words}))
 
     def clear(self, key: str) -> None:
         """It is well again."""

@@ -114,7 +114,7 @@ class DeviceMachine:
             if self._pay_debts():
                 self._judge_again(now)
             if self.shelf.superseded:
-                self._content.hold_back(now)
+                self._content.own_logs.hold_back(now)
             name = self._reader.meta(NAME)
             unnamed = self.shelf.has(DEVICE_MAP) and not self.shelf.wrote(DEVICE_MAP)
             if name is not None and unnamed:
@@ -202,7 +202,7 @@ class DeviceMachine:
             self._ended(peer)
             with self._surviving():
                 for collection in peer.syncs:
-                    self._content.own_is_whole(collection, now)
+                    self._content.own_logs.go_on(collection, now)
             self._content.gauge(now)
         return self._decide(now)
 
@@ -217,7 +217,7 @@ class DeviceMachine:
         self._content.gauge(now)
         if was_lost:
             self._reload()
-        return [*sends, *self._content.taken(), *told, *self._decide(now)]
+        return [*sends, *self._pipeline.taken(), *told, *self._decide(now)]
 
     def commit_failed(self, token: int, error: StoreError, now: Instant) -> list[Effect]:
         """The commit is not on disk: forget documents, begin every link anew."""
@@ -297,7 +297,7 @@ class DeviceMachine:
         siblings = self.membership.siblings
         return {
             name: (one, one.standing(siblings))
-            for name, one in sorted(self._content.beginnings.all.items())
+            for name, one in sorted(self._content.snapshots.beginnings.all.items())
         }
 
     @property
@@ -310,7 +310,7 @@ class DeviceMachine:
     def _decide(self, now: Instant) -> list[Effect]:
         if not self._pipeline.in_flight and self._edits:
             self._write_edits(now)
-        return [*self._content.taken(), *self._pipeline.flush()]
+        return [*self._pipeline.taken(), *self._pipeline.flush()]
 
     def _write_edits(self, now: Instant) -> None:
         taken: list[tuple[RequestNumber, Sequence[Edit]]] = []
@@ -325,9 +325,9 @@ class DeviceMachine:
                     self._write_together([request], now)
         except DocumentLost as error:
             refused = {one.request for one in self._lose(error)}
-            self._content.immediate += [
-                Answer(request, error=error) for request, _ in taken if request not in refused
-            ]
+            self._pipeline.at_once(
+                *[Answer(request, error=error) for request, _ in taken if request not in refused]
+            )
 
     def _write_together(
         self, requests: Sequence[tuple[RequestNumber, Sequence[Edit]]], now: Instant
@@ -357,7 +357,7 @@ class DeviceMachine:
                 self.shelf.replicas[collection].check(writes)
         for collection, writes in operations.items():
             replica = self.shelf.replicas[collection]
-            outcome = replica.write(writes, live=self._content.is_live(collection))
+            outcome = replica.write(writes, live=self._content.own_logs.is_live(collection))
             self._content.keep(collection, outcome, now)
         if operations:
             self._pipeline.commit.meta[HLC] = self._clock.last.to_bytes(8, "big")
@@ -400,7 +400,7 @@ class DeviceMachine:
         self._pay_debts()
         self._judge_again(now)
         if self.shelf.superseded:
-            self._content.hold_back(now)
+            self._content.own_logs.hold_back(now)
         self._name_links(now)
         self._begin_content(now)
         self._emit(Event("membership.changed", {}))
@@ -449,9 +449,11 @@ class DeviceMachine:
         self.shelf.open_new()
         for collection, replica in self.shelf.replicas.items():
             self._content.keep(collection, replica.trust_changed(self.membership.view, now), now)
-            if self._content.is_live(collection) and self._content.seal(collection, now):
+            if self._content.own_logs.is_live(collection) and self._content.own_logs.seal(
+                collection, now
+            ):
                 self._content.keep(collection, replica.settle(now), now)
-        self._content.seek(now)
+        self._content.snapshots.seek(now)
 
     def _pay_debts(self) -> bool:
         """Sign what is owed. True if anything was: the replicas must judge again."""
@@ -528,7 +530,7 @@ class DeviceMachine:
             return (old, dialler, -peer.number)
 
         for peer in sorted(same, key=rank)[1:]:
-            self._content.immediate.append(CloseLink(peer.number, "duplicate"))
+            self._pipeline.at_once(CloseLink(peer.number, "duplicate"))
             self.links.pop(peer.number)
 
     def _drop_link(self, peer: LinkPeer, error: PeerError) -> None:
@@ -559,14 +561,14 @@ class DeviceMachine:
                 return call()
             except DocumentLost as error:
                 self._lose(error)
-                return self._content.taken()
+                return self._pipeline.taken()
 
         self._pipeline.later(survived)
 
     def _lose(self, error: DocumentLost) -> list[Answer]:
         """The documents in memory do not hold. Returns the answers that this refuses."""
         refused = self._pipeline.void(error)
-        self._content.immediate += refused
+        self._pipeline.at_once(*refused)
         self._lost = error
         self._end_links(error.code)
         if self._pipeline.in_flight:
@@ -610,16 +612,16 @@ class DeviceMachine:
                 self._entropy,
                 now,
             )
-            self._content.alert("incarnation", WORDS)
+            self._content.alerts.add("incarnation", WORDS)
             self._lost = BeginsAnew("a new incarnation begins")
-            return self._content.taken()
+            return self._pipeline.taken()
 
         self._later(begin)
 
     def _end_links(self, code: str) -> None:
-        self._content.immediate += [CloseLink(number, code) for number in self.links]
+        self._pipeline.at_once(*[CloseLink(number, code) for number in self.links])
         for device in self.linked:
-            self._content.immediate.append(Emit((Event("link.down", {"device": show_id(device)}),)))
+            self._pipeline.at_once(Emit((Event("link.down", {"device": show_id(device)}),)))
         self.links.clear()
 
     def _send(self, number: LinkNumber, messages: Sequence[bytes]) -> None:

@@ -6,7 +6,7 @@ depends on them otherwise (answers, events) into `after`. When nothing is in fli
 the commit over and keeps the rest until `done`. What is decided meanwhile gathers in the next
 commit, so commits grow under load. If a commit fails, everything gathered or in flight is void:
 the caller forgets its documents and loads them again from what is on disk. `void` gives up what is
-gathered alone.
+gathered alone. What waits for no commit goes into `at_once`; no failure takes it back.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields
 from typing import Final, TypeAlias
 
 from presenced.device.commit import Commit
-from presenced.device.effects import Answer, CommitBatch, Effect, SendMessages
+from presenced.device.effects import Answer, CommitBatch, Effect, Emit, Event, SendMessages
 from presenced.errors import HostError, StoreError
 
 _ROWS: Final = tuple(row.name for row in fields(Commit))
@@ -47,6 +47,7 @@ class CommitPipeline:
         self._gathered = _Gathered()
         self._flying: _Gathered | None = None
         self._token = 0
+        self._at_once: list[Effect] = []
 
     @property
     def commit(self) -> Commit:
@@ -66,6 +67,10 @@ class CommitPipeline:
         """Effects to perform once everything gathered so far is on disk."""
         self._gathered.after += effects
 
+    def tell(self, *events: Event) -> None:
+        """Events for the owner's clients, once everything gathered so far is on disk."""
+        self.after(Emit(events))
+
     def send(self, effect: SendMessages) -> None:
         """Messages to send, in this order and first, once everything gathered is on disk."""
         self._gathered.sends.append(effect)
@@ -73,6 +78,15 @@ class CommitPipeline:
     def later(self, call: Later) -> None:
         """Work out what to send once everything gathered so far is on disk."""
         self._gathered.later.append(call)
+
+    def at_once(self, *effects: Effect) -> None:
+        """Effects that wait for nothing, as of sync messages: they tell of what is on disk."""
+        self._at_once += effects
+
+    def taken(self) -> list[Effect]:
+        """What waited for nothing; it is the caller's now."""
+        taken, self._at_once = self._at_once, []
+        return taken
 
     def flush(self) -> list[Effect]:
         """Hand over what was gathered, unless a commit is in flight.

@@ -251,10 +251,10 @@ async def test_the_doctor_names_what_a_person_can_mend(autojump_clock: MockClock
             assert found[name].status == "warn"
             assert found[name].next_step
         assert "snapshot" not in found
-        content = first.home.driver.machine._content
+        snapshots = first.home.driver.machine._content.snapshots
         other = next(iter(first.home.driver.machine.membership.siblings))
-        content.beginnings.adopted("follows", other, (), disputed=False)
-        content.beginnings.judged("follows", stale=True)
+        snapshots.beginnings.adopted("follows", other, (), disputed=False)
+        snapshots.beginnings.judged("follows", stale=True)
         found = {check.name: check for check in await owner.machine.doctor()}
         assert "a removal reaches below it" in found["snapshot"].detail
         (shown,) = (await owner.machine.status()).snapshots
