@@ -114,6 +114,19 @@ class LogChain:
             return self.declared
         return {**self.declared, **{one.log: one.seq for one in entry.past}}
 
+    def past_grows(self, held: HeldEntry) -> bool:
+        """Whether an entry names other logs only, and each further than its log did before."""
+        if not held.entry.past:
+            return True
+        before = dict(self.declared)
+        for earlier in self.tail:
+            if earlier is held:
+                break
+            before.update((one.log, one.seq) for one in earlier.entry.past)
+        return all(
+            one.log != self.log and one.seq > before.get(one.log, 0) for one in held.entry.past
+        )
+
     def readable_seq(self) -> int:
         """The last entry that is applied or at least decoded, without a gap."""
         seq = self.applied_seq

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from presenced.errors import LimitExceeded, Malformed
 from presenced.ids import HASH_BYTES, ID_BYTES, EntryHash, LogId
@@ -14,6 +14,21 @@ Point: TypeAlias = tuple[int, EntryHash]
 "(seq, hash) of an entry"
 
 
+class LogEnds(Protocol):
+    """Where what is held of a log ends, and what is applied; seq 0: nothing."""
+
+    @property
+    def log(self) -> LogId: ...
+    @property
+    def held_seq(self) -> int: ...
+    @property
+    def held_hash(self) -> EntryHash: ...
+    @property
+    def applied_seq(self) -> int: ...
+    @property
+    def applied_hash(self) -> EntryHash: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Frontier:
     """Per log the last entry stored, and the last one accepted and applied."""
@@ -21,6 +36,14 @@ class Frontier:
     held: Mapping[LogId, Point] = field(default_factory=dict)
     "waiting and quarantined entries included; logs of which nothing is here are left out"
     applied: Mapping[LogId, Point] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, logs: Iterable[LogEnds]) -> Frontier:
+        logs = list(logs)
+        return cls(
+            {one.log: (one.held_seq, one.held_hash) for one in logs if one.held_seq},
+            {one.log: (one.applied_seq, one.applied_hash) for one in logs if one.applied_seq},
+        )
 
     def to_value(self) -> list[list[Any]]:
         """Canonical: `[log, held seq, held hash, applied seq, applied hash]` sorted by log."""

@@ -3,18 +3,12 @@
 Theory of operation. An entry is first *held*: parsed, its signature checked for the place where
 it stands, stored. A held entry is *applied* when all of this is true: its log is applied up to
 it; the past it declares is applied; the membership heads it names are known; its key is here; its
-content keeps the rules; and it counts (acceptance.py). What is held and not applied lies in its
-log's tail and is tried again when anything moves. So the applied set is always causally closed,
-and the same whatever the order of arrival.
+content keeps the rules; and it counts. What is held and not applied lies in its log's tail and is
+tried again when anything moves. So the applied set is always causally closed, and the same
+whatever the order of arrival.
 
-While no removal cuts any log here, everything whose past is applied counts, and an entry costs
-the same however long the logs are. Otherwise that still holds for entries that neither lie
-outside a cut nor name, for the first time, an entry that does; only those ask the full rule.
-
-A log of which two entries for one place are known, signed, *ends* before the lowest such place, on
-every device, whichever branch it holds (decisions/0016). An entry of another log that names one
-beyond that end needs this log up to its end only: nobody's edits wait for a branch. What a removal
-(or the author's next incarnation) names by its hash counts again, as far as that.
+What removals and forks cut away does not count: cuts.py says where that is, and asks the full
+rule. This file says when the rule is to be asked, and what follows from its answer.
 
 Who is to blame: bytes that are not a signed entry are the sending peer's fault. An entry whose
 author signed content that breaks the rules is its author's: it is kept, its log ends there for
@@ -23,22 +17,20 @@ everyone alike, and whoever passed it on did nothing wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from presenced.crypto import derive
 from presenced.errors import Malformed, PeerError
 from presenced.ids import Collection, EntryHash, EpochId, LogId, SpaceId, StatementId
 from presenced.limits import CLOCK_AHEAD_ALERT_MS, ENTRY_EXPANDED_BYTES_MAX
-from presenced.replica.acceptance import Bound, Chain, accept
 from presenced.replica.chain import HeldEntry, LogChain
 from presenced.replica.compression import Compression
+from presenced.replica.cuts import Cuts, any_is_cut
 from presenced.replica.document import Document
 from presenced.replica.entry import (
-    NO_ENTRY,
     Entry,
     EntryKeys,
     Position,
-    Reference,
     entry_hash,
     open_entry,
     parse_entry,
@@ -58,7 +50,7 @@ from presenced.replica.rows import (
     Outcome,
     StoredEntry,
 )
-from presenced.replica.seams import RecordNaming, RemovalCut, TrustView
+from presenced.replica.seams import RecordNaming, TrustView
 from presenced.replica.slot import Operation
 
 
@@ -87,18 +79,9 @@ class Ledger:
         self.document = Document()
         self.chains: dict[LogId, LogChain] = {}
         self._keys: dict[EpochId, EntryKeys] = {}
-        self._bounds: dict[LogId, tuple[tuple[Bound, ...], ...]] = {}
-        self._cut_hashes: dict[tuple[LogId, int], set[EntryHash]] = {}
+        self._cuts = Cuts(collection, self.chains)
         self.base_heads: tuple[StatementId, ...] = ()
         "the statements under which the base was taken"
-        self._ends: dict[LogId, int] = {}
-        "of forked logs, the last entry that may count"
-        self._named: dict[LogId, int] = {}
-        "of forked logs, how far cuts name a branch that is not held so far"
-        self._proved: dict[LogId, int] = {}
-        "of those, how far what is held is what cuts name"
-        self._cuts_since: set[tuple[LogId, Bound]] = set()
-        "cuts that the base was taken without"
         self._judge_due = False
         self._changed: set[LogId] = set()
 
@@ -132,25 +115,15 @@ class Ledger:
 
     @property
     def frontier(self) -> Frontier:
-        return Frontier(
-            {
-                log: (one.held_seq, one.held_hash)
-                for log, one in self.chains.items()
-                if one.held_seq
-            },
-            {
-                log: (one.applied_seq, one.applied_hash)
-                for log, one in self.chains.items()
-                if one.applied_seq
-            },
-        )
+        return Frontier.of(self.chains.values())
 
     def waiting(self, *, but_ended: bool = False) -> tuple[int, int]:
         """Entries and bytes that are held and not applied; `but_ended`: not beyond a fork."""
         tails = [
             chain.tail
             for log, chain in self.chains.items()
-            if chain.tail and not (but_ended and chain.tail[0].seq > self._ends.get(log, SEQ_MAX))
+            if chain.tail
+            and not (but_ended and chain.tail[0].seq > self._cuts.ends.get(log, SEQ_MAX))
         ]
         return sum(map(len, tails)), sum(held.size for tail in tails for held in tail)
 
@@ -163,7 +136,7 @@ class Ledger:
             and (
                 chain.broken_seq
                 or chain.tail[0].decoded is not None
-                or chain.tail[0].seq > self._ends.get(log, SEQ_MAX)
+                or chain.tail[0].seq > self._cuts.ends.get(log, SEQ_MAX)
             )
         )
 
@@ -275,13 +248,11 @@ class Ledger:
 
     def takes(self, chain: LogChain, seq: int) -> bool:
         """Whether entries of a log are still taken there: of a forked one what a cut names."""
-        end = self._ends.get(chain.log)
-        return end is None or seq <= max(end, self._named.get(chain.log, 0))
+        return self._cuts.takes(chain.log, seq)
 
     def give_way(self, chain: LogChain, seq: int, outcome: Outcome) -> bool:
         """Give up what is held of a forked log from `seq` on, if cuts name another branch."""
-        log = chain.log
-        if not max(chain.applied_seq, self._proved.get(log, 0)) < seq <= self._named.get(log, 0):
+        if not self._cuts.gives_way(chain, seq):
             return False
         chain.give_up_from(seq)
         outcome.cuts.append(LogCut(self.collection, chain.log, seq))
@@ -292,12 +263,12 @@ class Ledger:
     def _hold(self, chain: LogChain, held: HeldEntry) -> None:
         chain.hold(held)
         self._changed.add(chain.log)
-        if not self._bounds:
+        cuts = self._cuts
+        if not cuts.bounds:
             return
-        named = self._cut_hashes.get((chain.log, held.seq))
-        if named and (named - {held.hash} or chain.fork_seq):
+        if cuts.moves_with(chain, held):
             self.find_bounds()
-        if not self._counts_at_once(chain, held):
+        if not cuts.counts_at_once(chain, held):
             self._judge_due = True
 
     def _observe(self, chain: LogChain, hlc: int, wall_ms: int, outcome: Outcome) -> None:
@@ -316,7 +287,7 @@ class Ledger:
         """Apply all that may be. Raises `Shrank` when something applied no longer counts."""
         self._check_ends(outcome)
         moved = self._advance_all(wall_ms, outcome) or bool(outcome.applied)
-        while self._bounds and (self._judge_due or (moved and self._someone_waits())):
+        while self._cuts.bounds and (self._judge_due or (moved and self._someone_waits())):
             self._judge_due = False
             self._judge(outcome)
             moved = self._advance_all(wall_ms, outcome)
@@ -335,7 +306,7 @@ class Ledger:
 
     def _someone_waits(self) -> bool:
         """Whether a log that nothing cuts has a tail: what it waits for may be for the rule."""
-        return any(chain.tail for log, chain in self.chains.items() if log not in self._bounds)
+        return any(chain.tail for log, chain in self.chains.items() if log not in self._cuts.bounds)
 
     def _advance_all(self, wall_ms: int, outcome: Outcome) -> bool:
         ever, moved = False, True
@@ -347,12 +318,12 @@ class Ledger:
         return ever
 
     def _advance(self, chain: LogChain, wall_ms: int, outcome: Outcome) -> bool:
-        before = chain.applied_seq
+        before, cuts = chain.applied_seq, self._cuts
         while chain.tail and not chain.broken_seq:
             held = chain.tail[0]
-            if self._ends and held.seq > self._ends.get(chain.log, SEQ_MAX):
+            if cuts.ends and held.seq > cuts.ends.get(chain.log, SEQ_MAX):
                 break
-            if not self._past_is_applied(chain, held):
+            if not cuts.past_is_applied(held):
                 break
             if held.decoded is None and not self._read(
                 chain, held, chain.past_with(held.entry), outcome
@@ -360,7 +331,7 @@ class Ledger:
                 break
             decoded = held.decoded
             assert decoded is not None
-            if held.seq > chain.allowed_seq and not self._counts_at_once(chain, held):
+            if held.seq > chain.allowed_seq and not cuts.counts_at_once(chain, held):
                 break
             if self.document.too_wide(chain.writer, decoded.operations):
                 self._broken(chain, held, "a record has too many fields", outcome)
@@ -368,30 +339,6 @@ class Ledger:
             self._observe(chain, decoded.hlc_max, wall_ms, outcome)
             self._apply(chain, held, decoded, outcome)
         return chain.applied_seq > before
-
-    def _past_is_applied(self, chain: LogChain, held: HeldEntry) -> bool:
-        for reference in held.entry.past:
-            log, seq, digest = reference
-            other = self.chains.get(log)
-            if other is None:
-                return False
-            if log in self._ends:
-                if other.applied_seq < self._reach(reference):
-                    return False
-            elif other.applied_seq < seq or other.hash_at(seq) not in (None, digest):
-                return False
-        return True
-
-    def _reach(self, reference: Reference) -> int:
-        """How far an entry needs a log that it names: of a forked one up to its end at most."""
-        log, seq, digest = reference
-        end = self._ends.get(log)
-        if end is None:
-            return seq
-        chain = self.chains[log]
-        if seq >= chain.fork_seq and chain.hash_at(seq) != digest:
-            return chain.fork_seq - 1  # of another branch
-        return min(seq, end)
 
     def _read(
         self, chain: LogChain, held: HeldEntry, past: Mapping[LogId, int], outcome: Outcome
@@ -403,7 +350,7 @@ class Ledger:
         keys = self.keys(entry.epoch)
         if keys is None:
             return False
-        if not self._past_grows(chain, held):
+        if not chain.past_grows(held):
             self._broken(chain, held, "its past goes back", outcome)
             return False
         try:
@@ -416,23 +363,10 @@ class Ledger:
             return False
         return True
 
-    def _past_grows(self, chain: LogChain, held: HeldEntry) -> bool:
-        """Whether an entry names other logs only, and each further than its log did before."""
-        if not held.entry.past:
-            return True
-        before = dict(chain.declared)
-        for earlier in chain.tail:
-            if earlier is held:
-                break
-            before.update((one.log, one.seq) for one in earlier.entry.past)
-        return all(
-            one.log != chain.log and one.seq > before.get(one.log, 0) for one in held.entry.past
-        )
-
     def _broken(self, chain: LogChain, held: HeldEntry, why: str, outcome: Outcome) -> None:
         chain.broken_seq = held.seq
         held.decoded = None
-        if self._bounds:
+        if self._cuts.bounds:
             self._judge_due = True
         outcome.alerts.append(
             Alert(AlertKind.BROKEN_CONTENT, chain.log, chain.owner.device, f"{held.seq}: {why}")
@@ -462,170 +396,50 @@ class Ledger:
             if owner is not None:
                 chain.owner = owner
         self.find_bounds()
-        self._judge_due = bool(self._bounds)
+        self._judge_due = bool(self._cuts.bounds)
 
     @property
     def cut(self) -> bool:
         """Whether a removal or a fork cuts any log here."""
-        return bool(self._bounds or self._ends)
+        return bool(self._cuts.bounds or self._cuts.ends)
 
     def cuts(self, log: LogId) -> bool:
         """Whether a removal or a fork cuts this log."""
-        return log in self._bounds or log in self._ends
+        return log in self._cuts.bounds or log in self._cuts.ends
 
     def is_cut(self, heads: Iterable[LogHead]) -> bool:
         """Whether any of these logs is cut, before it has a chain."""
-        for head in heads:
-            owner = self.trust.log_owner(head.log)
-            if head.fork_seq or (
-                owner is not None
-                and all(
-                    any(removal.cut is not None for removal in removals)
-                    for removals in self.trust.alternatives(owner.device, self.collection)
-                )
-            ):
-                return True
-        return False
+        return any_is_cut(heads, self.trust, self.collection)
 
     def find_bounds(self) -> None:
         """Where standing removals and forks cut the logs of this collection."""
-        bounds: dict[LogId, tuple[tuple[Bound, ...], ...]] = {}
-        ends: dict[LogId, int] = {}
-        self._cut_hashes = {}
-        self._named, self._proved = {}, {}
-        self._cuts_since.clear()
-        for log, chain in self.chains.items():
-            removals_of = self.trust.alternatives(chain.owner.device, self.collection)
-            alternatives = {self._bounds_of(chain, removals) for removals in removals_of}
-            if alternatives and () not in alternatives:
-                bounds[log] = tuple(sorted(alternatives))
-            if chain.fork_seq:
-                ends[log] = max(
-                    (self._end_of(chain, removals) for removals in removals_of),
-                    default=chain.fork_seq - 1,
-                )
-        if bounds != self._bounds or ends != self._ends:
-            self._bounds, self._ends = bounds, ends
+        if self._cuts.find(self.trust, self.base_heads):
             self._judge_due = True
-
-    def _end_of(self, chain: LogChain, removals: Sequence[RemovalCut]) -> int:
-        """Where a forked log ends: before the fork, or as far as all cuts name what is held."""
-        before = chain.fork_seq - 1
-        points = [
-            removal.cut.get(chain.log, (0, NO_ENTRY))
-            for removal in removals
-            if removal.cut is not None
-        ]
-        points = [point for point in points if point[0] <= SEQ_MAX]
-        seq = min((point[0] for point in points), default=0)
-        if seq <= before:
-            return before
-        held = [(at, chain.hash_at(at), digest) for at, digest in points]
-        proved = [at for at, known, digest in held if known == digest]
-        if len(proved) == len(held):
-            return seq
-        if not proved or all(known in (None, digest) for _, known, digest in held):
-            self._named[chain.log] = max(at for at, _ in points)
-            self._proved[chain.log] = max(proved, default=before)
-        return before
 
     def _check_ends(self, outcome: Outcome) -> None:
         """Raises `Shrank` if more of a forked log is applied than counts."""
-        for log, end in self._ends.items():
+        for log, end in self._cuts.ends.items():
             chain = self.chains[log]
             if chain.base_seq > end:
                 outcome.alerts.append(Alert(AlertKind.BASE_STALE, log, chain.owner.device))
             elif chain.applied_seq > end:
                 raise Shrank
 
-    def _bounds_of(self, chain: LogChain, removals: Sequence[RemovalCut]) -> tuple[Bound, ...]:
-        """Where these removals, all together, cut a log."""
-        bounds = []
-        for removal in removals:
-            if removal.cut is None:
-                continue
-            seq, digest = removal.cut.get(chain.log, (0, NO_ENTRY))
-            if seq > SEQ_MAX:
-                continue
-            known = chain.hash_at(seq) if seq else None
-            if known is not None and known != digest:
-                seq -= 1
-            elif seq:
-                self._cut_hashes.setdefault((chain.log, seq), set()).add(digest)
-            bounds.append(Bound(removal.id, seq))
-            if chain.base_seq and not self.trust.in_past(removal.given_by, self.base_heads):
-                self._cuts_since.add((chain.log, bounds[-1]))
-        return tuple(bounds)
-
     @property
     def base_stale(self) -> bool:
         """Whether the base may hold what no longer counts: a cut that it was taken without."""
-        return any(self._is_stale(log) for log in self._bounds) or any(
-            self.chains[log].base_seq > end for log, end in self._ends.items()
-        )
-
-    def _is_stale(self, log: LogId) -> bool:
-        base = self.chains[log].base_seq
-        return all(
-            any(bound.seq < base and (log, bound) in self._cuts_since for bound in cuts)
-            for cuts in self._bounds[log]
-        )
-
-    def _inside(self, log: LogId, seq: int) -> bool:
-        """Whether an entry is inside every cut of an alternative: whatever else it passes."""
-        alternatives = self._bounds.get(log)
-        return alternatives is None or any(
-            all(seq <= bound.seq for bound in cuts) for cuts in alternatives
-        )
-
-    def _counts_at_once(self, chain: LogChain, held: HeldEntry) -> bool:
-        """Whether the full rule need not be asked, given that its past is applied.
-
-        Everything it adds to its log's past, and itself, lies inside every cut; and what its log
-        named before was judged before (an entry that had not heard of a removal carries what it
-        names; one that had was judged with it).
-        """
-        if not self._bounds:
-            return True
-        return self._inside(chain.log, held.seq) and all(
-            self._inside(one.log, one.seq) for one in held.entry.past
-        )
+        return self._cuts.base_stale
 
     def _judge(self, outcome: Outcome) -> None:
         """Ask the full rule about every log."""
         if any(chain.start_seq > chain.base_seq for chain in self.chains.values()):
             raise Shrank  # what our own base left out of memory is needed now
         self._read_tails(outcome)
-        removals = {
-            bound.removal
-            for alternatives in self._bounds.values()
-            for cuts in alternatives
-            for bound in cuts
-        }
-        removals_in = {
-            heads: frozenset(removal for removal in removals if self.trust.in_past(removal, heads))
-            for heads in {past.heads for one in self.chains.values() for past in one.pasts}
-            if heads and self.trust.knows(heads)
-        }
-        lengths = accept(
-            {
-                log: Chain(
-                    device=chain.owner.device,
-                    length=min(chain.readable_seq(), self._ends.get(log, SEQ_MAX)),
-                    links=chain.links(removals_in, self._reach),
-                    floor=chain.base_seq,
-                )
-                for log, chain in self.chains.items()
-            },
-            self._bounds,
-        )
+        lengths = self._cuts.accepted(self.trust)
         for log, chain in self.chains.items():
             chain.allowed_seq = lengths[log]
-        for log in self._bounds:
-            if self._is_stale(log):
-                outcome.alerts.append(
-                    Alert(AlertKind.BASE_STALE, log, self.chains[log].owner.device)
-                )
+        for log in self._cuts.stale_logs():
+            outcome.alerts.append(Alert(AlertKind.BASE_STALE, log, self.chains[log].owner.device))
         if any(lengths[log] < chain.applied_seq for log, chain in self.chains.items()):
             raise Shrank
 
@@ -637,20 +451,7 @@ class Ledger:
                 past.update((one.log, one.seq) for one in held.entry.past)
                 if held.decoded is not None:
                     continue
-                if chain.broken_seq or not self._past_is_here(held):
+                if chain.broken_seq or not self._cuts.past_is_held(held):
                     break
                 if not self._read(chain, held, past, outcome):
                     break
-
-    def _past_is_here(self, held: HeldEntry) -> bool:
-        for reference in held.entry.past:
-            log, seq, digest = reference
-            other = self.chains.get(log)
-            if other is None:
-                return False
-            if log in self._ends:
-                if other.held_seq < self._reach(reference):
-                    return False
-            elif other.held_seq < seq or other.hash_at(seq) not in (None, digest):
-                return False
-        return True

@@ -24,8 +24,8 @@ from presenced.replica.adopting import adopt_into, follow_up
 from presenced.replica.allowance import Allowance
 from presenced.replica.arrivals import Arrivals, Parked
 from presenced.replica.chain import LogChain
+from presenced.replica.cuts import all_stand
 from presenced.replica.digest import ContentDigest
-from presenced.replica.entry import NO_ENTRY
 from presenced.replica.frontier import Frontier, Point
 from presenced.replica.hlc import HybridClock
 from presenced.replica.ledger import Ledger, Shrank
@@ -45,9 +45,9 @@ from presenced.replica.own_log import (
     take_branch,
     without_marks,
 )
-from presenced.replica.rows import Alert, AlertKind, BaseChunk, ForkProof, LogHead, Outcome
+from presenced.replica.rows import Alert, AlertKind, BaseChunk, ForkProof, Outcome
 from presenced.replica.sealing import seal_operations
-from presenced.replica.seams import RecordNaming, RemovalCut, ReplicaReader, TrustView
+from presenced.replica.seams import RecordNaming, ReplicaReader, TrustView
 from presenced.replica.slot import Operation, RecordSlots
 from presenced.replica.snapshot import take_snapshot
 from presenced.wire import encode_prepared
@@ -278,28 +278,17 @@ class Replica:
 
         While the overlay holds an edit only the former; then call `settle` after sealing.
         """
-        if self._ledger is None and self._stands(trust):
-            self._trust = trust
-            return Outcome()
+        if self._ledger is None:
+            heads = self._reader.log_heads(self.collection)
+            if all_stand(heads, trust, self.collection):
+                self._trust = trust
+                return Outcome()
         ledger = self._loaded()  # under the view that what is committed belongs to
         self._trust = trust
         ledger.view(trust)
         if len(self._unsent()) and not self._recovering:
             return self._settled(Outcome(), now.wall_ms, only_shrink=True)
         return self.settle(now)
-
-    def _stands(self, trust: TrustView) -> bool:
-        """Whether a view surely changes nothing of what is committed: nothing waits or is cut."""
-        for head in self._reader.log_heads(self.collection):
-            owner = trust.log_owner(head.log)
-            if owner is None or head.applied_seq != head.held_seq or head.fork_seq:
-                return False
-            if not any(
-                all(_is_inside(head, removal) for removal in removals)
-                for removals in trust.alternatives(owner.device, self.collection)
-            ):
-                return False
-        return True
 
     def settle(self, now: Instant) -> Outcome:
         """Apply whatever waited and may go on now. Seal the overlay first."""
@@ -538,11 +527,7 @@ class Replica:
         """How far every log has come; from the committed heads while nothing is loaded."""
         if self._ledger is not None:
             return self._ledger.frontier
-        heads = self._reader.log_heads(self.collection)
-        return Frontier(
-            {head.log: (head.held_seq, head.held_hash) for head in heads if head.held_seq},
-            {head.log: (head.applied_seq, head.applied_hash) for head in heads if head.applied_seq},
-        )
+        return Frontier.of(self._reader.log_heads(self.collection))
 
     @property
     def pending(self) -> Pending:
@@ -653,14 +638,6 @@ class Replica:
     def base_stale(self) -> bool:
         """Whether a cut reaches below the snapshot this device started from, as far as is known."""
         return self._ledger is not None and self._ledger.base_stale
-
-
-def _is_inside(head: LogHead, removal: RemovalCut) -> bool:
-    """Whether all that is held of a log is surely inside a cut."""
-    if removal.cut is None:
-        return True
-    seq, digest = removal.cut.get(head.log, (0, NO_ENTRY))
-    return seq > head.held_seq or (seq, digest) == (head.held_seq, head.held_hash)
 
 
 def _base_rows(collection: Collection, chunks: Sequence[bytes]) -> list[BaseChunk]:

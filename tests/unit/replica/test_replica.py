@@ -393,7 +393,7 @@ def test_a_removed_device_that_falls_silent_costs_nothing_per_entry(
     for device in (honest, third):
         device.trusts(trust)
     calls = []
-    monkeypatch.setattr("presenced.replica.ledger.accept", lambda *given: calls.append(given) or {})
+    monkeypatch.setattr("presenced.replica.cuts.accept", lambda *given: calls.append(given) or {})
     for number in range(5):
         third.put(RECORD, number)
         assert honest.pull(third)[0].applied
