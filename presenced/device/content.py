@@ -173,6 +173,8 @@ class Content:
                     told = sync.digest_taken(replica.point(), digest, now, vouched=vouched)
                     self.write_notes()
                     self.carry_out(peer, collection, told, now)
+                    if replica.loaded and replica.base_due:
+                        self.keep(collection, replica.write_base(), now)
                 case syncing.DigestAgreed() | syncing.DigestMismatch():
                     if peer.device is not None:
                         self.snapshots.compared(peer, peer.device, collection, effect, now)

@@ -173,7 +173,7 @@ class Desk:
         heads = membership.dag.citable_heads
         statement = sign_statement(membership.secrets.signing, membership.dag.anchor, heads, body)
         taken = membership.dag.add(statement)
-        self.machine._keep_statements(taken)
+        self.machine._exchange.keep(taken)
         self.machine._trust_changed(self.now)
         self.perform(self.machine._decide(self.now))
 

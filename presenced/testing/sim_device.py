@@ -74,14 +74,16 @@ class NewerMachine(DeviceMachine):
 
     def new_stamp(self, now: Instant) -> int:
         """A fresh HLC."""
-        return self._tick(now)
+        return self._clock.tick(now.wall_ms)
 
     def write_operations(
         self, writes: Mapping[Collection, Sequence[Operation]], now: Instant
     ) -> list[Effect]:
         """Write operations as they are."""
         with self._surviving():
-            self._write({name: list(operations) for name, operations in writes.items()}, now)
+            self._writing.write(
+                {name: list(operations) for name, operations in writes.items()}, now
+            )
         return self._decide(now)
 
 
