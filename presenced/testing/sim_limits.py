@@ -25,6 +25,7 @@ _NARROW: Final[dict[str, tuple[int, ...]]] = {
     "WAITING_ENTRIES_MAX": (2, 20),
     "RECENT_BYTES_MAX": (500, 10_000),
     "PAGE_BYTES": (500, 5_000),
+    "BASE_TAIL_ENTRIES": (3, 20),
 }
 "bound, and what it may be narrowed to"
 

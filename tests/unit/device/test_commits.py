@@ -10,6 +10,7 @@ from presenced.errors import CallerError, InvalidValue, NotFound, StoreFull
 from presenced.ids import RecordId
 from presenced.presence.naming import follow_id
 from presenced.replica.document import DocumentLost
+from presenced.replica.limits import QUIET_MS
 from presenced.replica.replica import Replica
 from presenced.testing.desk import Line, founder, joiner, linked_pair
 
@@ -263,3 +264,26 @@ def test_a_device_without_the_directory_has_no_name_and_starts() -> None:
     second = joiner(first, collections=["follows"])
     assert second.machine.name_of(second.device) == ""
     assert second.machine.membership.collections == ("follows",)
+
+
+def test_in_a_quiet_moment_a_long_log_gets_a_base_that_the_next_start_begins_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("presenced.replica.replica.BASE_TAIL_ENTRIES", 5)
+    first, second, line = linked_pair()
+    for number in range(6):
+        assert not first.disk.base("follows")
+        first.edit(Follow(uri=f"https://{number}.example/feed", title="T"))
+        line.deliver()
+    for desk in (first, second):
+        desk.pass_ms(QUIET_MS)
+    line.deliver()
+    assert first.disk.base("follows")
+    digest = first.digests()["follows"]
+    first.edit(Follow(uri=FEED, title="One"))
+    line.deliver()
+    later = second.digests()["follows"]
+    assert later != digest
+    first.restart()
+    assert first.digests()["follows"] == later
+    assert len(first.follows()) == 7
