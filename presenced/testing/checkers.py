@@ -272,7 +272,7 @@ class QueuesAreBounded(Checker):
                 for early in peer.early.values():
                     self.require(len(early) <= EARLY_MESSAGES_MAX, device.name, "early messages")
                 for one in peer.syncs.values():
-                    unacknowledged = one._unacknowledged_bytes
+                    unacknowledged = one.unacknowledged_bytes
                     self.require(unacknowledged <= window, device.name, "window passed")
         for device, replica in _loaded_replicas(world):
             waiting = replica.pending.waiting

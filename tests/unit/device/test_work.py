@@ -14,7 +14,7 @@ from presenced.testing.desk import Desk, Line, founder, joiner, linked_pair
 @pytest.fixture
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a hundred entries take many messages and commits."""
-    monkeypatch.setattr("presenced.replica.sync.UNACKNOWLEDGED_BYTES_MAX", 2_000)
+    monkeypatch.setattr("presenced.replica.outgoing.UNACKNOWLEDGED_BYTES_MAX", 2_000)
     monkeypatch.setattr("presenced.replica.stream.BATCH_BYTES_MAX", 1_000)
 
 

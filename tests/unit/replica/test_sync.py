@@ -651,7 +651,7 @@ def test_a_frontier_beyond_all_reason_costs_nothing() -> None:
 
 def test_logs_that_a_peer_may_name_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert FRONTIER_LOGS_MAX == 4_096
-    monkeypatch.setattr("presenced.replica.sync.FRONTIER_LOGS_MAX", 3)
+    monkeypatch.setattr("presenced.replica.outgoing.FRONTIER_LOGS_MAX", 3)
     one, _ = _pair()
     machine = SyncMachine("follows", one.reader)
     machine.start(Frontier(), one.now)
@@ -670,7 +670,7 @@ def test_logs_that_a_peer_may_name_are_bounded(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_snapshot_beyond_all_reason_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("presenced.replica.sync.SNAPSHOT_BYTES_MAX", 100)
+    monkeypatch.setattr("presenced.replica.incoming.SNAPSHOT_BYTES_MAX", 100)
     one, _ = _pair()
     machine = SyncMachine("follows", one.reader)
     machine.start(Frontier(), one.now, adopts=True)
