@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from presenced.crypto.keys import SigningKey
 from presenced.errors import LimitExceeded
 from presenced.ids import Collection, EntryHash, LogId
 from presenced.replica.chain import LogChain
@@ -28,6 +29,14 @@ from presenced.replica.loading import PAGE_BYTES, Recent, load_ledger
 from presenced.replica.rows import ForkProof, LogCut, LogHead, Outcome, OverlayRow
 from presenced.replica.seams import ReplicaReader
 from presenced.replica.slot import Operation
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLog:
+    """The log that this device writes in a collection, and the key that signs it."""
+
+    log: LogId
+    signing: SigningKey
 
 
 @dataclass(slots=True)

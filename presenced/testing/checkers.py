@@ -350,7 +350,7 @@ class RestartsAreFaithful(Checker):
 
     def _check_clocks(self, device: SimDevice, replica: Replica) -> None:
         """No orphan: yrs has integrated exactly as many items as were applied."""
-        ledger = replica._loaded()
+        ledger = replica._copy.ledger
         ends = {one.owner.client: one.clock_end for one in ledger.chains.values() if one.clock_end}
         clocks = _state_vector(ledger.document._doc.get_state())
         self.require(clocks == ends, device.name, "has orphans in", replica.collection)

@@ -194,7 +194,7 @@ class SimDevice:
         replicas = [one for one in self.machine.shelf.replicas.values() if one.loaded]
         if not replicas:
             return
-        document = lots.choice(replicas)._loaded().document
+        document = lots.choice(replicas)._copy.ledger.document
 
         def panicking() -> None:
             raise DocumentLost("a simulated panic")

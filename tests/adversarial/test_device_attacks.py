@@ -134,7 +134,7 @@ def test_entries_of_a_log_that_nobody_owns_are_bounded_and_never_stored(
     for start in range(1, 200, 10):
         first.hear(link.number(first), entries(NOBODY, start, (b"e" * 200,) * 10))
     replica = first.machine.shelf.replicas["follows"]
-    assert replica._arrivals.parked <= 20
+    assert replica._copy.arrivals.parked <= 20
     assert first.disk.entry_at("follows", NOBODY, 1) is None
     goes_on(first, second, line)
 

@@ -180,7 +180,7 @@ def test_what_is_on_disk_can_be_read_while_a_lost_document_waits_for_its_commit(
     while not world.network.busy:
         world.agenda.happen()
     device.edit([ChangeFollow(uri=FEED, title="in flight")])
-    document = machine.shelf.replicas["follows"]._loaded().document
+    document = machine.shelf.replicas["follows"]._copy.ledger.document
     document.put = _panic  # type: ignore[method-assign]
     document.live_rows = _panic  # type: ignore[method-assign]
     while machine.links:

@@ -269,7 +269,7 @@ def test_a_device_without_the_directory_has_no_name_and_starts() -> None:
 def test_in_a_quiet_moment_a_long_log_gets_a_base_that_the_next_start_begins_with(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("presenced.replica.replica.BASE_TAIL_ENTRIES", 5)
+    monkeypatch.setattr("presenced.replica.base.BASE_TAIL_ENTRIES", 5)
     first, second, line = linked_pair()
     for number in range(6):
         assert not first.disk.base("follows")

@@ -91,7 +91,7 @@ def lie(desk: Desk, monkeypatch: pytest.MonkeyPatch, title: str = "Forged") -> N
     def forged(via: object = ()) -> list[bytes]:
         chunks = Replica.snapshot(replica)
         manifest = parse_manifest(chunks[0])
-        ledger = replica._new_ledger()
+        ledger = replica._copy.new_ledger()
         keys = ledger.keys(manifest.epoch)
         assert keys is not None
         sealed = []

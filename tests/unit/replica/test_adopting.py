@@ -127,7 +127,7 @@ def stale_world() -> tuple[ReplicaDevice, ReplicaDevice, ReplicaDevice]:
     put(thief, 6)
     put(thief, 7)
     joiner.pull(thief)
-    head = remover.replica._loaded().chains[thief.log]
+    head = remover.replica._copy.ledger.chains[thief.log]
     digest = head.hash_at(3)
     assert digest is not None
     removal = TestRemoval(REMOVAL, {thief.log: (3, digest)})

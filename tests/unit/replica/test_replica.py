@@ -546,7 +546,7 @@ def test_a_base_is_due_after_so_many_entries(
     device: ReplicaDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert BASE_TAIL_ENTRIES == 20_000
-    monkeypatch.setattr("presenced.replica.replica.BASE_TAIL_ENTRIES", 5)
+    monkeypatch.setattr("presenced.replica.base.BASE_TAIL_ENTRIES", 5)
     for number in range(5):
         assert not device.replica.base_due
         device.put(RECORD, number)
