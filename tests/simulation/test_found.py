@@ -147,7 +147,7 @@ def test_who_has_entries_by_now_tells_the_sponsor_that_it_wants_no_snapshot() ->
 
 
 def test_each_round_begins_with_another_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync, "UNACKNOWLEDGED_BYTES_MAX", 1)
+    monkeypatch.setattr("presenced.replica.outgoing.UNACKNOWLEDGED_BYTES_MAX", 1)
     now = Instant(0, 0)
     device, _ = _two_replicas()
     machine = SyncMachine("follows", device.reader)
