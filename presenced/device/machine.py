@@ -197,12 +197,14 @@ class DeviceMachine:
         """The commit is on disk."""
         commit = self._pipeline.landed(token)
         self.shelf.landed(commit.heads)
-        was_lost = self._lost is not None  # what follows may begin anew, and that is not on disk
+        lost = self._lost  # what follows may begin anew, and that is not on disk
         sends, told = self._pipeline.done()
         with self._surviving():
             self._content.push(commit, now)
         self._content.gauge(now)
-        if was_lost:
+        if lost is not None:
+            # What was gathered since rests on documents that do not hold.
+            self._pipeline.at_once(*self._pipeline.void(lost))
             self._reload()
         return [*sends, *self._pipeline.taken(), *told, *self._decide(now)]
 

@@ -7,7 +7,7 @@ second opinion, made from what is on disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -28,7 +28,7 @@ from presenced.replica.entry import (
     parse_entry,
 )
 from presenced.replica.operation import CORE
-from presenced.replica.rows import StoredEntry
+from presenced.replica.rows import OverlayRow, StoredEntry
 
 EpochKeys = Callable[[EpochId], bytes | None]
 
@@ -118,10 +118,19 @@ class Journal:
             place = (entry.log, entry.seq)
             if self._hashes.setdefault(place, entry.hash) != entry.hash:
                 raise TwoHashes(f"entry {entry.seq} of {entry.log.hex()}")
+        gone = commit.overlay_drop
+        dropped = [
+            row for row in commit.overlay_put if row.generation <= gone.get(row.collection, -1)
+        ]
+        kept = [row for row in commit.overlay_put if row.generation > gone.get(row.collection, -1)]
+        self._read_rows(dropped, own)  # the entries of this commit hold them
         for entry in commit.entries:
             if own.get(entry.collection) == entry.log:
                 self._read_own(entry, keys)
-        for row in commit.overlay_put:
+        self._read_rows(kept, own)
+
+    def _read_rows(self, rows: Iterable[OverlayRow], own: Mapping[Collection, LogId]) -> None:
+        for row in rows:
             row_place = Place(row.collection, row.map, row.record, row.field)
             written = Written(_OVERLAY_SEQ, row.hlc, wire.decode(row.value))
             self._write(own[row.collection], row_place, written)

@@ -231,6 +231,24 @@ def test_a_panic_while_writing_fails_that_request_and_loads_again(
     assert first.follows() == {FEED: "One", OTHER: "Two"}
 
 
+def test_what_is_gathered_between_a_panic_and_the_commit_in_flight_is_void(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It rests on documents that do not hold, and would be on disk and nowhere else."""
+    first, second, line = linked_pair()
+    second.holds = True
+    second.ask(Follow(uri=FEED, title="One"))
+    first.edit(Follow(uri="https://three.example/", title="Three"))
+    lose_next_flush(monkeypatch)
+    line.deliver()
+    second.machine._pipeline.commit.meta["gathered"] = b"since"
+    second.land()
+    while second.flying is not None:
+        second.land()
+    assert second.disk.meta("gathered") is None
+    assert second.follows() == {FEED: "One"}
+
+
 def test_a_panic_while_a_commit_is_in_flight_keeps_what_that_commit_holds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
