@@ -88,14 +88,18 @@ class Snapshots:
     # --- giving ---
 
     def give(self, peer: LinkPeer, collection: Collection, now: Instant) -> None:
-        """Give a snapshot, once all that is applied, and so would be in it, is on disk."""
+        """Give a snapshot, once all that is applied, and so would be in it, is on disk.
+
+        So are the statements that it would name: the peer is told of them first.
+        """
 
         def give() -> list[Effect]:
             sync = peer.syncs.get(collection)
             if sync is not None and peer.number in self._links:
                 replica = self._shelf.replicas[collection]
                 is_durable = replica.frontier == self._shelf.durable(collection)
-                if not is_durable and not self._pipeline.is_clean:
+                is_told = not self._pipeline.commit.statements
+                if not (is_durable and is_told) and not self._pipeline.is_clean:
                     self._later(give)
                 else:
                     chunks = self._made_for(peer, replica, now)

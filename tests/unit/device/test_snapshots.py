@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 import pytest
 
@@ -10,12 +11,18 @@ from presenced.crypto import aead
 from presenced.device import limits
 from presenced.device.beginnings import Beginning, Beginnings, Standing
 from presenced.device.edits import Follow
-from presenced.ids import Collection, EntryHash, LogId, hash_bytes
+from presenced.ids import COLLECTIONS, Collection, EntryHash, LogId, hash_bytes
 from presenced.replica import replica as replica_module
 from presenced.replica import sync
 from presenced.replica.digest import ContentDigest
 from presenced.replica.limits import QUIET_MS as REPLICA_QUIET_MS
-from presenced.replica.messages import SnapshotRequested, encode_message
+from presenced.replica.messages import (
+    FIRST_TYPE,
+    SnapshotRequested,
+    collection_of,
+    encode_message,
+    parse_message,
+)
 from presenced.replica.replica import Replica
 from presenced.replica.rows import Outcome
 from presenced.replica.snapshot import (
@@ -26,7 +33,9 @@ from presenced.replica.snapshot import (
     place_snapshot,
 )
 from presenced.testing.desk import Desk, Line, founder, joiner, rest
+from presenced.testing.link_doubles import SeededEntropy
 from presenced.trust.admission import remove_body
+from presenced.trust.identity import new_device_secrets
 from presenced.wire import decode, encode
 
 FOLLOWS: Collection = "follows"
@@ -362,3 +371,41 @@ def test_in_one_dispute_no_device_s_snapshot_is_taken_twice(seed: int) -> None:
         if row is not None:
             assert Beginnings(row).all == all_of.all
     assert len(taken) == len(set(taken))
+
+
+def test_a_snapshot_names_no_statement_that_its_taker_was_not_told_of() -> None:
+    first, _ = household(2)
+    fresh = joiner(first, "Fresh")
+    line = Line(first, fresh)
+    first.holds = True
+    while not asks(line.sent[fresh]):
+        assert line.deliver_from(first, 1) + line.deliver_from(fresh, 1)
+        while first.flying is not None:
+            first.land()
+    first.ask(feed(3))
+    first.ask(feed(4))
+    line.deliver_from(fresh)  # to be given once the commit after the one in flight is on disk
+    first.land()
+    membership = first.machine.membership
+    secrets = new_device_secrets(SeededEntropy("later"))
+    certificate = secrets.certificate(membership.space, membership.device)
+    request = first.new_request()
+    first.perform(first.machine.admit(request, certificate, COLLECTIONS, first.now))
+    first.land()
+    line.deliver()
+    assert not fresh.closed
+    while first.flying is not None:
+        first.land()
+    first.holds = False
+    line.deliver()
+    assert standing(fresh) is not None
+    assert fresh.machine.in_sync(first.device)
+    assert fresh.follows() == first.follows()
+
+
+def asks(messages: Iterable[bytes]) -> bool:
+    return any(
+        isinstance(parse_message(message), SnapshotRequested)
+        for message in messages
+        if message[0] >= FIRST_TYPE and collection_of(message) == FOLLOWS
+    )
