@@ -11,6 +11,7 @@ import select
 import socket
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -60,10 +61,12 @@ class Exchange:
                 headers=[("host", "presenced"), length, *(headers or {}).items()],
             )
         )
-        for part in (body,) if isinstance(body, bytes) else body:
-            if part:
-                self._send(h11.Data(data=part))
-        self._send(h11.EndOfMessage())
+        # Refused, the daemon may have closed without reading on: its answer is there all the same.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            for part in (body,) if isinstance(body, bytes) else body:
+                if part:
+                    self._send(h11.Data(data=part))
+            self._send(h11.EndOfMessage())
         while True:
             event = self._next_event()
             if isinstance(event, h11.Response):
