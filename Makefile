@@ -29,7 +29,7 @@ demo: $(VENV)/installed ## two real daemons meet, part, disagree and agree again
 	@$(BIN)/python -m presenced.testing.demo
 
 test: $(VENV)/installed ## every test, with coverage by branch
-	@PRESENCED_KILLS=$(KILLS) $(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered \
+	@PRESENCED_KILLS=$(KILLS) $(BIN)/pytest -rs -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered \
 		--cov-fail-under=$(COVERAGE) $(TESTS)
 
 lint: $(VENV)/installed ## style, types and import directions
