@@ -16,7 +16,9 @@ them and a view of membership, so what stands here never depends on what stood h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import Final
 
 from presenced.ids import Collection, EntryHash, LogId, StatementId
 from presenced.replica.acceptance import Bound, Chain, accept
@@ -25,6 +27,9 @@ from presenced.replica.entry import NO_ENTRY, Reference
 from presenced.replica.limits import SEQ_MAX
 from presenced.replica.rows import LogHead
 from presenced.replica.seams import RemovalCut, TrustView
+
+_APPLIED: Final[Callable[[LogChain], int]] = attrgetter("applied_seq")
+_HELD: Final[Callable[[LogChain], int]] = attrgetter("held_seq")
 
 
 class Cuts:
@@ -151,29 +156,22 @@ class Cuts:
 
     def past_is_applied(self, held: HeldEntry) -> bool:
         """Whether all that an entry declares is in the document, as far as it is needed."""
-        for reference in held.entry.past:
-            log, seq, digest = reference
-            other = self._chains.get(log)
-            if other is None:
-                return False
-            if log in self.ends:
-                if other.applied_seq < self.reach(reference):
-                    return False
-            elif other.applied_seq < seq or other.hash_at(seq) not in (None, digest):
-                return False
-        return True
+        return self._past_is(held, _APPLIED)
 
     def past_is_held(self, held: HeldEntry) -> bool:
         """Whether all that an entry declares is stored, as far as it is needed."""
+        return self._past_is(held, _HELD)
+
+    def _past_is(self, held: HeldEntry, seq_of: Callable[[LogChain], int]) -> bool:
         for reference in held.entry.past:
             log, seq, digest = reference
             other = self._chains.get(log)
             if other is None:
                 return False
             if log in self.ends:
-                if other.held_seq < self.reach(reference):
+                if seq_of(other) < self.reach(reference):
                     return False
-            elif other.held_seq < seq or other.hash_at(seq) not in (None, digest):
+            elif seq_of(other) < seq or other.hash_at(seq) not in (None, digest):
                 return False
         return True
 
