@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -314,3 +315,24 @@ def acquaint(devices: Iterable[ReplicaDevice]) -> None:
         owners |= device.trust.owners
     for device in devices:
         device.trusts(replace(device.trust, owners=owners))
+
+
+def written_by_two(writes: int) -> ReplicaDevice:
+    """A device that holds `writes` of its own and of another one, in turn by lot."""
+    device, other = ReplicaDevice(1), ReplicaDevice(2)
+    acquaint([device, other])
+    chance = random.Random(1)
+    for number in range(writes):
+        author = chance.choice([device, other])
+        author.pull(device if author is other else other)
+        author.put(bytes([chance.randint(0, 9)]) * 16, number, field=chance.choice("abc"))
+    device.pull(other)
+    return device
+
+
+def newcomer(sponsor: ReplicaDevice) -> ReplicaDevice:
+    """A device that has nothing yet and knows what the sponsor knows of membership."""
+    device = ReplicaDevice(9)
+    acquaint([sponsor, device])
+    device.trusts(replace(sponsor.trust, owners=device.trust.owners))
+    return device

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ from presenced.errors import PeerError
 from presenced.ids import hash_bytes
 from presenced.replica.compression import Compression
 from presenced.replica.snapshot import CHUNK_DOMAIN, MANIFEST_DOMAIN, parse_manifest
-from presenced.testing.replica_world import ReplicaDevice, acquaint
+from presenced.testing.replica_world import ReplicaDevice, newcomer, written_by_two
 from presenced.wire import decode, encode
 
 EXPANDED_MAX = 1 << 22
@@ -21,23 +19,12 @@ EXPANDED_MAX = 1 << 22
 
 @pytest.fixture
 def sponsor() -> ReplicaDevice:
-    device, other = ReplicaDevice(1), ReplicaDevice(2)
-    acquaint([device, other])
-    chance = random.Random(1)
-    for number in range(40):
-        author = chance.choice([device, other])
-        author.pull(device if author is other else other)
-        author.put(bytes([chance.randint(0, 9)]) * 16, number, field=chance.choice("abc"))
-    device.pull(other)
-    return device
+    return written_by_two(40)
 
 
 @pytest.fixture
 def joiner(sponsor: ReplicaDevice) -> ReplicaDevice:
-    device = ReplicaDevice(9)
-    acquaint([sponsor, device])
-    device.trusts(replace(sponsor.trust, owners=device.trust.owners))
-    return device
+    return newcomer(sponsor)
 
 
 class LyingSponsor:

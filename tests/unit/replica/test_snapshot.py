@@ -19,7 +19,12 @@ from presenced.replica.limits import (
 )
 from presenced.replica.rows import AlertKind
 from presenced.replica.snapshot import MANIFEST_DOMAIN, parse_manifest
-from presenced.testing.replica_world import ReplicaDevice, TestRemoval, acquaint
+from presenced.testing.replica_world import (
+    ReplicaDevice,
+    TestRemoval,
+    newcomer,
+    written_by_two,
+)
 from presenced.wire import decode, encode
 
 RECORD = RecordId(bytes(16))
@@ -27,23 +32,12 @@ RECORD = RecordId(bytes(16))
 
 @pytest.fixture
 def sponsor() -> ReplicaDevice:
-    device, other = ReplicaDevice(1), ReplicaDevice(2)
-    acquaint([device, other])
-    chance = random.Random(1)
-    for number in range(120):
-        author = chance.choice([device, other])
-        author.pull(device if author is other else other)
-        author.put(bytes([chance.randint(0, 9)]) * 16, number, field=chance.choice("abc"))
-    device.pull(other)
-    return device
+    return written_by_two(120)
 
 
 @pytest.fixture
 def joiner(sponsor: ReplicaDevice) -> ReplicaDevice:
-    device = ReplicaDevice(9)
-    acquaint([sponsor, device])
-    device.trusts(replace(sponsor.trust, owners=device.trust.owners))
-    return device
+    return newcomer(sponsor)
 
 
 def test_a_joiner_ends_with_the_same_content_clocks_and_frontier(
